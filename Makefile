@@ -1,0 +1,45 @@
+# Callmood. `make demo` and `make test` set everything up by themselves: Python, make and git are enough.
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+JOBS := .venv/jobs/bin/python
+export PYTHON
+
+.PHONY: help setup demo run backfill sql test lint tables lock clean
+
+help: ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make the environments from the locks (instant when nothing changed).
+	@bash infra/setup.sh
+
+demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] [DATE=YYYY-MM-DD] [LAYOUT=name|file.yaml] [OUT=folder].
+	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(CONTACTS),--contacts "$(CONTACTS)") \
+		$(if $(DATE),--date "$(DATE)") $(if $(LAYOUT),--layout "$(LAYOUT)") $(if $(OUT),--out "$(OUT)")
+
+run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3, staging and warehouse.
+	@$(JOBS) -m infra.night --from "$(DATE)" --to "$(DATE)"
+
+backfill: setup ## Run the nights of the call dates FROM=YYYY-MM-DD to TO=YYYY-MM-DD, both included.
+	@$(JOBS) -m infra.night --from "$(FROM)" --to "$(TO)"
+
+sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
+	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$(OUT)/warehouse") $(if $(Q),"$$Q")
+sql: export Q := $(Q)
+
+lint: setup ## Check style and types.
+	@.venv/jobs/bin/ruff check . && .venv/jobs/bin/ruff format --check . && .venv/jobs/bin/mypy && \
+		MYPYPATH=dags .venv/jobs/bin/mypy --explicit-package-bases dags/*.py
+
+test: lint ## Check style and types and run every test that needs no more than make setup brings.
+	@.venv/airflow/bin/python -m pytest tests/dags -m airflow -p no:cacheprovider
+	@$(JOBS) -m pytest tests --ignore tests/dags
+
+tables: setup ## Write docs/tables.md from the schemas.
+	@$(JOBS) -m schemas.reference > docs/tables.md
+
+lock: setup ## Lock every environment anew (needs a package registry).
+	@bash infra/lock.sh
+
+clean: ## Remove the environments and the demo's files.
+	rm -rf .venv demo .airflow .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,56 @@
+"""What the DAGs know of where they run: the section ``[callmood]`` of Airflow's own configuration.
+
+Each option is also the variable ``AIRFLOW__CALLMOOD__<OPTION>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from airflow.sdk.configuration import conf
+
+SECTION = "callmood"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where the project and its jobs' interpreter are, and when the nights run.
+
+    Attributes
+    ----------
+    home
+        The project's folder (option ``home``).
+    jobs_python
+        The interpreter of the jobs' environment (``jobs_python``).
+    schedule
+        When the night starts, as cron in `zone` (``schedule``).
+    zone
+        The zone of schedule and call dates (``time_zone``): the same as the jobs' setting.
+    retry_delay
+        The wait before the first retry, doubled each time (``retry_delay_s``).
+    spark_conn_id
+        Airflow's connection to Spark (``spark_conn_id``).
+    """
+
+    home: Path
+    jobs_python: str
+    schedule: str
+    zone: ZoneInfo
+    retry_delay: timedelta
+    spark_conn_id: str
+
+
+def read_deployment() -> Deployment:
+    """Read the options; every one has a default that fits a checkout made by ``make setup``."""
+    home = Path(conf.get(SECTION, "home", fallback=str(Path(__file__).resolve().parent.parent)))
+    return Deployment(
+        home=home,
+        jobs_python=conf.get(SECTION, "jobs_python", fallback=str(home / ".venv" / "jobs" / "bin" / "python")),
+        schedule=conf.get(SECTION, "schedule", fallback="30 1 * * *"),
+        zone=ZoneInfo(conf.get(SECTION, "time_zone", fallback="UTC")),
+        retry_delay=timedelta(seconds=conf.getfloat(SECTION, "retry_delay_s", fallback=300.0)),
+        spark_conn_id=conf.get(SECTION, "spark_conn_id", fallback="spark_default"),
+    )

@@ -1,0 +1,138 @@
+"""How a DAG runs a step: as a process of the jobs' environment, or through spark-submit; judged by its marker.
+
+A step's exit status is not trusted: whether it is done stands in the marker that it commits, and so does
+whether another try could help.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from deployment import Deployment
+
+
+class StepFailed(AirflowException):
+    """The step failed, but another try may help."""
+
+
+class ProcessStep(BaseOperator):
+    """Runs a step as a process of the jobs' environment.
+
+    Parameters
+    ----------
+    step
+        The module's name in ``jobs``.
+    night
+        ``--call-date`` and ``--run-id`` with their values, templated.
+    arguments
+        More arguments of the step, templated; empty ones are left out with their names.
+    """
+
+    template_fields: Sequence[str] = ("night", "arguments")
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self, *, step: str, night: list[str], deployment: Deployment, arguments: dict[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(task_id=step, **kwargs)
+        self.step = step
+        self.night = night
+        self.deployment = deployment
+        self.arguments = arguments or {}
+        self._process: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - the signature is Airflow's
+        """Run the step and judge it by its marker."""
+        given = [part for name, value in self.arguments.items() if value for part in (name, value)]
+        command = [self.deployment.jobs_python, "-m", f"jobs.{self.step}", *self.night, *given]
+        with subprocess.Popen(
+            command,
+            cwd=self.deployment.home,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as self._process:
+            assert self._process.stdout is not None  # noqa: S101 - it was asked for
+            for line in self._process.stdout:
+                self.log.info(line.rstrip())
+        judge(self.step, self.night, self.deployment)
+
+    def on_kill(self) -> None:
+        """End the step's process with the task."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+
+class SparkStep(SparkSubmitOperator):
+    """Runs a step through spark-submit.
+
+    Parameters
+    ----------
+    step, night
+        As for `ProcessStep`.
+    """
+
+    ui_color = "#fdf0e0"
+
+    def __init__(self, *, step: str, night: list[str], deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(
+            task_id=step,
+            name=f"callmood_{step}",
+            application=str(deployment.home / "jobs" / f"{step}.py"),
+            application_args=night,
+            conn_id=deployment.spark_conn_id,
+            verbose=False,
+            **kwargs,
+        )
+        self.step = step
+        self.deployment = deployment
+
+    def execute(self, context: Context) -> None:
+        """Run the step and judge it by its marker, whatever spark-submit said."""
+        try:
+            super().execute(context)
+        except AirflowException as error:
+            self.log.warning("spark-submit ended with an error: %s", error)
+        judge(self.step, self.application_args, self.deployment)
+
+
+def judge(step: str, night: Sequence[str], deployment: Deployment) -> None:
+    """Look at the step's marker.
+
+    Raises
+    ------
+    AirflowFailException
+        The step failed, and another try cannot help.
+    StepFailed
+        The step failed or left no marker; another try may help.
+    """
+    asked = subprocess.run(
+        [deployment.jobs_python, "-m", "jobs.step", *night, "--step", step],
+        cwd=deployment.home,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if asked.returncode != 0:
+        raise StepFailed(f"{step}: its marker could not be read: {asked.stderr.strip()[-500:]}")
+    marker = json.loads(asked.stdout)
+    if marker is None:
+        raise StepFailed(f"{step} left no marker: it was killed or could not start; the log above says more")
+    if marker["status"] != "done":
+        raise (AirflowFailException if marker["permanent"] else StepFailed)(f"{step}: {marker['reason']}")
+
+
+def _environment() -> dict[str, str]:
+    """What a step's process sees: all but Airflow's own configuration, which holds secrets that it has no use for."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}

@@ -1,0 +1,46 @@
+"""The errors of the jobs: permanent ones, which a retry cannot heal, and transient ones, which it may.
+
+A message says what was found, what was expected and what to do. It names no person's id: messages reach logs.
+"""
+
+
+class JobError(Exception):
+    """Base of all: ``permanent`` tells the scheduler whether to try again."""
+
+    permanent = True
+
+
+class SettingsError(JobError):
+    """A setting is missing or wrong."""
+
+
+class StepOrderError(JobError):
+    """A step was started before the one whose result it needs, or that result is another run's or incomplete."""
+
+
+class ContactRecordsError(JobError):
+    """The contact records cannot be read at all (single bad rows are reported, not raised)."""
+
+
+class ValidationFailed(JobError):
+    """The staged tables break an expectation; nothing was published."""
+
+
+class ReconciliationError(JobError):
+    """planned = scored + quarantined + skipped does not hold."""
+
+
+class StorageError(JobError):
+    """A storage location cannot be read or written."""
+
+    permanent = False
+
+
+class StorageAccessDenied(JobError):
+    """The store refuses: credentials or permissions are wrong, or the bucket does not exist."""
+
+
+class DayLocked(JobError):
+    """Another run is publishing the same call date."""
+
+    permanent = False

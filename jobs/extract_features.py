@@ -1,0 +1,287 @@
+"""extract_features: from recordings to speech segments with log-mel and prosody.
+
+Spark divides the plan over its workers by bytes; each fetches its recordings from S3 (the next while it computes on
+this one), reads them once, and writes the staged tables ``segments`` and ``call_audio``. A recording that cannot
+be read ends as a row with its reason; it never stops the others.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.errors import StorageAccessDenied, StorageError
+from jobs.model import load_classifier
+from jobs.staging import RunStaging, StagedFile
+from jobs.step import StepContext, step_main
+from jobs.storage import s3_client, s3_errors
+from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
+from ser_model.errors import MonoNotSeparable, RecordingError
+from ser_model.features import FeatureSpec
+from ser_model.recording import RecordingSegments, SegmentExtractor
+
+log = logging.getLogger("callmood.extract")
+
+FEATURE_HASH = "callmood.feature_hash"
+"""The metadata of a segments file that says what its features are."""
+
+PREFETCH = 3
+"""Recordings fetched ahead of the one being read."""
+IN_MEMORY_BYTES = 32 * 2**20
+"""A larger object is fetched into a temporary file."""
+BUFFERED_ROWS = 2048
+PROGRESS_EVERY_S = 1.0
+MAX_FETCH_FAILURES = 0.5
+"""Where more of the recordings than this cannot be fetched, the store is out of order and not the recordings."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A planned recording, as a task needs it."""
+
+    contact_id: str
+    source_uri: str
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ExtractTask:
+    """A worker's share of the plan, and all it needs for it."""
+
+    number: int
+    recordings: tuple[Recording, ...]
+    staging: RunStaging
+    features: FeatureSpec
+    roles: tuple[str, ...]
+    s3_endpoint: str | None
+    s3_region: str
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What a task wrote."""
+
+    segments: StagedFile
+    call_audio: StagedFile
+    counts: Mapping[str, int]
+
+
+class _FetchFailed(RecordingError):
+    reason_code = "fetch_failed"
+
+
+class _Vanished(RecordingError):
+    reason_code = "vanished"
+
+
+class _ChangedWhileReading(RecordingError):
+    reason_code = "changed_while_reading"
+
+
+class _AccessDenied(RecordingError):
+    reason_code = "access_denied"
+
+
+class _ReadFailed(RecordingError):
+    reason_code = "read_failed"
+
+
+def run(context: StepContext) -> Mapping[str, float]:
+    """Extract the day's segments; returns the counts of recordings by outcome, of segments, and the call hours."""
+    from jobs.spark import balanced, run_tasks, spark_session, totals
+
+    settings, staging = context.settings, context.staging
+    spec = staging.run_spec()
+    plan = staging.read_table(PLAN, ["contact_id", "source_uri", "etag", "size_bytes", "status"])
+    recordings = [
+        Recording(**{name: row[name] for name in ("contact_id", "source_uri", "etag", "size_bytes")})
+        for row in plan.to_pylist()
+        if row["status"] == "planned"
+    ]
+    results: list[ExtractResult] = []
+    if recordings:
+        spark = spark_session("callmood extract_features", settings)
+        sizes = [recording.size_bytes for recording in recordings]
+        n_parts = max(2 * spark.sparkContext.defaultParallelism, -(-sum(sizes) // (settings.partition_mb * 2**20)))
+        tasks = [
+            ExtractTask(
+                number=number,
+                recordings=tuple(sorted((recordings[index] for index in part), key=lambda found: found.contact_id)),
+                staging=staging,
+                features=load_classifier(spec.model).card.feature_spec,
+                roles=spec.roles,
+                s3_endpoint=settings.s3_endpoint,
+                s3_region=settings.s3_region,
+            )
+            for number, part in enumerate(balanced(sizes, n_parts))
+        ]
+        results = run_tasks(spark, extract, tasks, "extract_features")
+        spark.stop()
+
+    counts = totals([result.counts for result in results])
+    failed = counts.get("fetch_failed", 0)
+    if failed > MAX_FETCH_FAILURES * len(recordings):
+        raise StorageError(
+            f"{failed:.0f} of {len(recordings)} recordings could not be fetched; the store seems out of order: try later"
+        )
+    staging.commit(SEGMENTS, [result.segments for result in results])
+    staging.commit(CALL_AUDIO, [result.call_audio for result in results])
+    return {"recordings": len(recordings), **counts}
+
+
+def extract(task: ExtractTask) -> ExtractResult:
+    """Read a task's recordings, write what they hold; runs in a Spark worker."""
+    extractor = SegmentExtractor(task.features, task.roles)
+    staging, name = task.staging, f"{task.number:05d}"
+    counts: dict[str, int] = {"decoded": 0, "skipped": 0, "quarantined": 0, "fetch_failed": 0, "segments": 0}
+    reported = time.monotonic()
+    with (
+        staging.writer(SEGMENTS, name, {FEATURE_HASH: task.features.hash}) as segments,
+        staging.writer(CALL_AUDIO, name) as call_audio,
+    ):
+        rows: list[dict[str, Any]] = []
+        heard: list[dict[str, Any]] = []
+        for done, (recording, fetched) in enumerate(_fetch_ahead(task), start=1):
+            row, found = _read(recording, fetched, extractor, staging)
+            counts[row["status"]] += 1
+            counts["fetch_failed"] += row["reason_code"] == _FetchFailed.reason_code
+            counts["segments"] += len(found)
+            heard.append(row)
+            rows.extend(found)
+            if len(rows) >= BUFFERED_ROWS:
+                segments.write(pa.Table.from_pylist(rows, schema=SEGMENTS.schema))
+                rows.clear()
+            if time.monotonic() - reported >= PROGRESS_EVERY_S or done == len(task.recordings):
+                reported = time.monotonic()
+                staging.report_progress("extract_features", name, done, len(task.recordings))
+        segments.write(pa.Table.from_pylist(rows, schema=SEGMENTS.schema))
+        call_audio.write(pa.Table.from_pylist(heard, schema=CALL_AUDIO.schema))
+    return ExtractResult(segments.file, call_audio.file, counts)
+
+
+def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[BinaryIO]]]:
+    """Yield the recordings in order, each with its fetch under way or done; a few are fetched ahead."""
+    client = s3_client(task.s3_endpoint, task.s3_region)
+    waiting: deque[tuple[Recording, Future[BinaryIO]]] = deque()
+    with ThreadPoolExecutor(PREFETCH, thread_name_prefix="fetch") as pool:
+        for recording in task.recordings:
+            waiting.append((recording, pool.submit(_fetch, client, recording)))
+            if len(waiting) > PREFETCH:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+
+
+def _fetch(client: Any, recording: Recording) -> BinaryIO:
+    """Fetch an object as it was when it was planned."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = recording.source_uri.removeprefix("s3://").partition("/")
+    file: BinaryIO = tempfile.TemporaryFile() if recording.size_bytes > IN_MEMORY_BYTES else io.BytesIO()  # noqa: SIM115
+    try:
+        with s3_errors("the object's bucket"):
+            body = client.get_object(Bucket=bucket, Key=key, IfMatch=recording.etag)["Body"]
+            shutil.copyfileobj(body, file, 2**20)
+    except FileNotFoundError:
+        raise _Vanished("the object was there when the day was planned and is gone; nothing to do") from None
+    except StorageAccessDenied:
+        raise _AccessDenied("the store refuses the object; check the permissions of the role that reads") from None
+    except StorageError as error:
+        cause = error.__context__
+        if isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}:
+            raise _ChangedWhileReading("the object was written again since the day was planned; run the day again") from None
+        raise _FetchFailed("the store did not give the object, after all attempts; the next run tries again") from None
+    except (OSError, BotoCoreError) as error:
+        raise _FetchFailed(f"fetching broke off ({type(error).__name__}); the next run tries again") from None
+    if file.tell() != recording.size_bytes:
+        raise _FetchFailed(f"fetched {file.tell()} of {recording.size_bytes} bytes; the next run tries again")
+    file.seek(0)
+    return file
+
+
+def _read(
+    recording: Recording, fetched: Future[BinaryIO], extractor: SegmentExtractor, staging: RunStaging
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A recording's row of ``call_audio`` and its rows of ``segments``, none where it cannot be scored."""
+    row: dict[str, Any] = {
+        "call_date": staging.call_date,
+        "contact_id": recording.contact_id,
+        "source_uri": recording.source_uri,
+        "status": "decoded",
+        "reason_code": None,
+    }
+    try:
+        with fetched.result() as file:
+            found = extractor(file)
+    except MonoNotSeparable as error:
+        return {**row, "status": "skipped", "reason_code": error.reason_code, "detail": str(error)}, []
+    except RecordingError as error:
+        return {**row, "status": "quarantined", "reason_code": error.reason_code, "detail": str(error)}, []
+    except Exception as error:  # whatever one recording holds, the others go on
+        log.exception("a recording could not be read")
+        detail = f"reading it failed unexpectedly ({type(error).__name__}); the worker's log says where"
+        return {**row, "status": "quarantined", "reason_code": _ReadFailed.reason_code, "detail": detail}, []
+    row |= {
+        "channels": found.info.channels,
+        "channel_kind": found.channel_kind,
+        "codec": found.info.codec,
+        "sample_rate_hz": found.info.sample_rate_hz,
+        "duration_s": found.info.duration_s,
+        "clipped_share": found.clipped_share,
+        "nonspeech_s": found.nonspeech_s,
+        "pauses": [{"start_s": start, "end_s": end} for start, end in found.pauses_s],
+    }
+    return row, _segment_rows(recording, found, staging)
+
+
+def _segment_rows(recording: Recording, found: RecordingSegments, staging: RunStaging) -> list[dict[str, Any]]:
+    rows = []
+    for segment in found.segments:
+        row: dict[str, Any] = {
+            "call_date": staging.call_date,
+            "contact_id": recording.contact_id,
+            "role": segment.role,
+            "turn_index": segment.turn_index,
+            "segment_index": segment.segment_index,
+            "start_s": round(segment.start_s, 2),
+            "end_s": round(segment.end_s, 2),
+            "classified": segment.features is not None,
+            "source_uri": recording.source_uri,
+        }
+        if segment.features is not None and segment.prosody is not None:
+            prosody = segment.prosody
+            row |= {
+                "loudness_dbfs": prosody.loudness_dbfs,
+                "pitch_hz": _known(prosody.pitch_hz),
+                "pitch_range_st": _known(prosody.pitch_range_st),
+                "speaking_rate_hz": prosody.speaking_rate_hz,
+                "features": segment.features.tobytes(),
+                "n_frames": len(segment.features),
+            }
+        rows.append(row)
+    return rows
+
+
+def _known(value: float) -> float | None:
+    """None, as tables have it, for what could not be told."""
+    return None if np.isnan(value) else value
+
+
+if __name__ == "__main__":
+    # By its module's name, so that Spark's workers import what they run instead of being sent its code.
+    from jobs import extract_features
+
+    sys.exit(step_main("extract_features", extract_features.run, __doc__))

@@ -1,0 +1,125 @@
+"""publish_tables: replace the day's partitions in the warehouse by what the run staged, and append the run to runs.
+
+Run ``python -m jobs.publish_tables --call-date 2026-11-20 --run-id ID`` after validate_tables. A day without
+recordings is published too: its partitions become empty, and its row in runs says that the night was run.
+
+Adds up what the run's other steps staged; knows nothing of how the warehouse is written (``jobs.warehouse``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from jobs.errors import ReconciliationError, SettingsError
+from jobs.staging import STEPS, RunStaging
+from jobs.step import StepContext, step_main
+from jobs.storage import open_storage
+from jobs.warehouse import RunFigures, Warehouse
+from schemas import STAGED_TABLES
+from schemas.recordings import STATUSES as OUTCOMES
+from ser_model.classifier import ModelCard
+from ser_model.errors import SerModelError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STEP = "publish_tables"
+
+
+def run(context: StepContext) -> Mapping[str, float]:
+    """Publish the run; count what each table of the day holds now."""
+    settings = context.settings
+    figures = run_figures(context.staging)
+    storage = open_storage(settings.warehouse, settings)
+    versions = Warehouse(storage, grace_s=settings.replaced_files_grace_s).publish(context.staging, figures)
+    return {name: context.staging.manifest(STAGED_TABLES[name]).rows for name in versions}
+
+
+def run_figures(staging: RunStaging) -> RunFigures:
+    """Add up what a run did, from its staged tables and its steps' markers.
+
+    The seconds of publishing itself are in its marker only: the row is part of what it publishes.
+
+    Raises
+    ------
+    ReconciliationError
+        Where the outcomes do not add up to the plan.
+    SettingsError
+        Where nothing was classified, and the folder of the model that was to do it has no card.
+    """
+    recordings = _read(staging, "recordings", "status", "duration_s")
+    count = {outcome: pc.sum(pc.equal(recordings["status"], outcome)).as_py() or 0 for outcome in OUTCOMES}
+    planned = staging.manifest(STAGED_TABLES["plan"]).rows
+    if sum(count.values()) != planned:
+        raise ReconciliationError(
+            f"planned {planned} recordings, but {' + '.join(f'{count[each]} {each}' for each in OUTCOMES)}; nothing "
+            "was published; run summarize_calls of this run again"
+        )
+    scored_s = pc.sum(recordings.filter(pc.equal(recordings["status"], "scored"))["duration_s"]).as_py() or 0.0
+    markers = staging.markers()
+    plan_counts = markers["plan_recordings"].counts if "plan_recordings" in markers else {}
+    return RunFigures(
+        model_id=_model_id(staging),
+        code_version=staging.run_spec().code_version,
+        planned=planned,
+        scored=count["scored"],
+        quarantined=count["quarantined"],
+        skipped=count["skipped"],
+        suppressed=int(plan_counts.get("suppressed", 0)),
+        ignored=int(plan_counts.get("ignored", 0)),
+        audio_hours=scored_s / 3600,
+        step_seconds={step: marker.seconds for step, marker in markers.items() if _precedes(step)},
+        coverage=_coverage(staging),
+        scored_of_planned=count["scored"] / planned if planned else None,
+        status="published",
+    )
+
+
+def _precedes(step: str) -> bool:
+    return STEPS.index(step) < STEPS.index(STEP)
+
+
+def _coverage(staging: RunStaging) -> float | None:
+    daily = _read(staging, "satisfaction_daily", "scope", "coverage")
+    total = daily.filter(pc.equal(daily["scope"], "total"))["coverage"].to_pylist()
+    if len(total) != 1:
+        raise ReconciliationError(
+            f"satisfaction_daily has {len(total)} rows for the whole day, expected 1; nothing was published; run "
+            "summarize_calls of this run again"
+        )
+    coverage: float | None = total[0]
+    return coverage
+
+
+def _model_id(staging: RunStaging) -> str:
+    """Return the model that the rows name, or, where none was classified, the one that the run was to use."""
+    named = pc.unique(_read(staging, "emotion_log", "model_id")["model_id"].drop_null()).to_pylist()
+    if len(named) > 1:
+        raise ReconciliationError(
+            f"the run was classified by {len(named)} models, {', '.join(sorted(named))}, expected one; nothing was "
+            "published; run classify_emotions of this run again"
+        )
+    if named:
+        return str(named[0])
+    try:
+        return ModelCard.load(Path(staging.run_spec().model)).model_id
+    except SerModelError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _read(staging: RunStaging, table: str, *columns: str) -> pa.Table:
+    return staging.read_table(STAGED_TABLES[table], columns)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the step."""
+    return step_main(STEP, run, __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

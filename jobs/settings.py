@@ -1,0 +1,222 @@
+"""The jobs' settings: one typed object, from the environment (``CALLMOOD_...``) and an optional YAML file.
+
+Nothing else in jobs/ reads the environment; credentials of S3 come the AWS way (environment, profile, role) and
+never stand here. docs/configuration.md is generated from the descriptions below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from jobs.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+Role = Literal["customer", "agent", "mixed"]
+S = TypeVar("S", bound="StoreSettings")
+
+
+class StoreSettings(BaseSettings):
+    """Where the published tables are: all that a reader of them needs. Every field is ``CALLMOOD_<NAME>``, too."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CALLMOOD_", env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    settings_file: Path | None = Field(
+        None, description="a YAML file with any of these settings; a variable of the environment wins over it"
+    )
+    warehouse: str = Field(description="where the published tables are: a folder or s3://bucket/prefix")
+    s3_endpoint: str | None = Field(None, description="the address of an S3 server other than AWS")
+    s3_region: str = Field("us-east-1", description="the region of the buckets")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of precedence: arguments, the environment, the file that ``settings_file`` names."""
+        named = init_settings().get("settings_file") or env_settings().get("settings_file")
+        if named is None:
+            return init_settings, env_settings
+        if not Path(named).is_file():
+            raise SettingsError(f"CALLMOOD_SETTINGS_FILE is {named}, which is not a file; name a YAML file or unset it")
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=named)
+
+
+class Settings(StoreSettings):
+    """Where things are and what is done with them."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    recordings: str = Field(
+        description="where the call recordings are: s3://bucket or s3://bucket/prefix", examples=["s3://recordings"]
+    )
+    contacts: str | None = Field(
+        None,
+        description="contact records as JSON Lines: a local file, an object s3://bucket/....jsonl, or s3://bucket/prefix "
+        "(every .jsonl object below it); strftime codes in it stand for the UTC dates of the day; without it no queue, "
+        "agent or wait is known",
+    )
+    staging: str = Field(description="where runs keep their tables until publication: a folder or s3://bucket/prefix")
+    reports: str = Field(description="where the nightly reports and Data Docs go: a folder or s3://bucket/prefix")
+    layout: str = Field(
+        "amazon-connect",
+        description="the naming of the recordings: amazon-connect, or the path of a YAML file that describes one",
+    )
+    time_zone: str = Field("UTC", description="the IANA time zone whose calendar days are the call dates")
+    model: str = Field(
+        str(ROOT / "ser_model" / "models" / "research"), description="the folder of the classifier's model"
+    )
+    accept_non_commercial: bool = Field(
+        False,
+        description="run a model whose weights may not be used commercially: the shipped research model is one; "
+        "set it only where that holds, or train your own (docs/model.md)",
+    )
+    roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        ("customer",),
+        description="whose speech is classified, separated by commas. agent: inferring employees' emotions at work is prohibited in the EU "
+        "(AI Act, Article 5(1)(f)). mixed: mono recordings, in which the agent's emotions are included",
+    )
+    identity_key_file: Path | None = Field(
+        None,
+        description="the file with the secret that keys the hashes of customers and agents; keep it outside the "
+        "warehouse: openssl rand -hex 32 > FILE",
+    )
+    identity_key: SecretStr | None = Field(None, description="the same secret itself, instead of a file")
+    plain_agent_ids: bool = Field(False, description="publish agents' user names instead of keyed hashes")
+    report_by_agent: bool = Field(False, description="fill satisfaction_daily with rows for agents")
+    attributes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="the contact attributes to carry into contacts.attributes, separated by commas"
+    )
+    spark_master: str = Field("local[*]", description="Spark's master, for steps started without spark-submit")
+    partition_mb: int = Field(64, ge=1, description="recordings to a Spark partition, in MB of objects")
+    batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
+    replaced_files_grace_s: float = Field(
+        0.0, ge=0, description="seconds that replaced files stay after publication, for readers still on them"
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"{zone!r} is no IANA time zone; expected one such as Europe/Berlin")
+        return zone
+
+    @field_validator("recordings")
+    @classmethod
+    def _recordings_in_s3(cls, location: str) -> str:
+        if not location.startswith("s3://") or location == "s3://":
+            raise ValueError("expected s3://bucket or s3://bucket/prefix")
+        return location.rstrip("/")
+
+    @field_validator("roles", "attributes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("roles")
+    @classmethod
+    def _some_role(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+        if not roles:
+            raise ValueError("expected at least one of customer, agent, mixed")
+        return tuple(dict.fromkeys(roles))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the call dates."""
+        return ZoneInfo(self.time_zone)
+
+    def identity_secret(self) -> bytes:
+        """The key of the keyed hashes.
+
+        Raises
+        ------
+        SettingsError
+            Where no key is set, or it is shorter than 16 bytes.
+        """
+        if self.identity_key is not None:
+            secret = self.identity_key.get_secret_value().encode()
+        elif self.identity_key_file is not None:
+            try:
+                secret = self.identity_key_file.read_bytes().strip()
+            except OSError as error:
+                raise SettingsError(
+                    f"CALLMOOD_IDENTITY_KEY_FILE ({self.identity_key_file}) cannot be read ({error.strerror}); "
+                    "make one outside the warehouse: openssl rand -hex 32 > FILE"
+                ) from None
+        else:
+            raise SettingsError(
+                "no key for the hashes of customers and agents; set CALLMOOD_IDENTITY_KEY_FILE to a file outside "
+                "the warehouse: openssl rand -hex 32 > FILE"
+            )
+        if len(secret) < 16:
+            raise SettingsError(
+                f"the key for the hashes has {len(secret)} bytes, expected at least 16: openssl rand -hex 32 > FILE"
+            )
+        return secret
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` that are not None win over the environment (a step's own arguments).
+
+    Raises
+    ------
+    SettingsError
+        One line a wrong or missing setting.
+    """
+    return _load(Settings, overrides)
+
+
+def load_store_settings(**overrides: Any) -> StoreSettings:
+    """Read the settings that a reader of the published tables needs; else as `load_settings`."""
+    return _load(StoreSettings, overrides)
+
+
+def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
+    try:
+        return kind(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"CALLMOOD_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError("settings are missing or wrong (docs/configuration.md):\n  " + "\n  ".join(lines)) from None
+
+
+@cache
+def code_version() -> str:
+    """The commit of the running code, or the version of the package where there is no git checkout."""
+    import subprocess
+
+    try:
+        found = subprocess.run(  # noqa: S607 - git is found on PATH, as everywhere
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return found.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        import tomllib
+
+        return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])

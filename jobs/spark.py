@@ -1,0 +1,191 @@
+"""The Spark session, and staged tables as Spark reads and writes them.
+
+Audio and features never cross into the JVM: tasks are plain Python over parts of the plan, and write their Parquet
+files themselves (``run_tasks``). Only rows that Spark SQL works on pass through it, by the data source ``staged``
+(``read_staged``) and ``write_staged``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+
+from jobs.errors import SettingsError
+from jobs.settings import ROOT
+from jobs.staging import RunStaging, StagedFile
+from jobs.storage import storage_from_options
+from schemas import STAGED_TABLES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+    from jobs.settings import Settings
+    from schemas.table import Table
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def spark_session(name: str, settings: Settings) -> SparkSession:
+    """The application's Spark session, in UTC; ``spark-submit``'s own configuration wins over the settings."""
+    from pyspark.conf import SparkConf
+    from pyspark.sql import SparkSession
+
+    _complete_environment()
+    builder = SparkSession.builder.appName(name)
+    if not SparkConf().contains("spark.master"):
+        builder = builder.master(settings.spark_master)
+    session: SparkSession = (
+        builder.config("spark.sql.session.timeZone", "UTC")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("WARN")
+    session.dataSource.register(StagedSource)
+    return session
+
+
+def _complete_environment() -> None:
+    """Set what spark-submit would have set, for a step that was started as a plain module; what is set wins."""
+    paths = {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": str(ROOT),
+        "SPARK_CONF_DIR": str(ROOT / "infra" / "spark" / "conf"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    for name, value in paths.items():
+        os.environ.setdefault(name, value)
+    find_java = ROOT / "infra" / "spark" / "find-java"
+    if "JAVA_HOME" not in os.environ and find_java.is_file():
+        found = subprocess.run([str(find_java)], capture_output=True, text=True, check=False)
+        if found.returncode != 0:
+            raise SettingsError(found.stderr.strip())
+        os.environ["JAVA_HOME"] = found.stdout.strip()
+
+
+def run_tasks(
+    spark: SparkSession, work: Callable[[Task], Result], tasks: Sequence[Task], progress: str
+) -> list[Result]:
+    """Run ``work`` on every task, one Spark task each, and return the results in the tasks' order.
+
+    Spark may try a task twice, or twice at once; only one attempt's result is returned, so what a task wrote under
+    names of its own counts once when the caller commits the names in the results.
+    """
+    if not tasks:
+        return []
+    spark.sparkContext.setJobDescription(progress)
+    return spark.sparkContext.parallelize(tasks, len(tasks)).map(work).collect()
+
+
+def read_staged(spark: SparkSession, staging: RunStaging, table: Table) -> DataFrame:
+    """A staged table as Spark sees it, a partition a file."""
+    options = {**staging.storage.options(), "call_date": staging.call_date.isoformat(), "run_id": staging.run_id}
+    return spark.read.format("staged").options(**options, table=table.name).load()
+
+
+def write_staged(frame: DataFrame, staging: RunStaging, table: Table) -> int:
+    """Write and commit a staged table from Spark, a file a partition; the number of rows."""
+    import pyarrow as pa
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with staging.writer(table, "spark") as writer:
+            for batch in batches:
+                writer.write(pa.Table.from_batches([batch]))
+        file = writer.file
+        yield pa.RecordBatch.from_pydict({"path": [file.path], "rows": [file.rows], "size_bytes": [file.size_bytes]})
+
+    written = frame.mapInArrow(write, "path string, rows bigint, size_bytes bigint").collect()
+    return staging.commit(table, [StagedFile(row.path, row.rows, row.size_bytes) for row in written]).rows
+
+
+class _FilePartition(InputPartition):
+    def __init__(self, file: StagedFile | None) -> None:
+        self.file = file
+
+
+class StagedSource(DataSource):
+    """A staged table, read through its manifest."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The format's name in ``spark.read.format``."""
+        return "staged"
+
+    def _source(self) -> tuple[RunStaging, Table]:
+        options = self.options
+        storage = storage_from_options(options)
+        staging = RunStaging(storage, date.fromisoformat(options["call_date"]), options["run_id"])
+        return staging, STAGED_TABLES[options["table"]]
+
+    def schema(self) -> StructType:
+        """The table's schema, in Spark's types."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        return from_arrow_schema(self._source()[1].schema)
+
+    def reader(self, schema: StructType) -> StagedReader:  # noqa: ARG002 - the name is Spark's
+        """The reader of the table."""
+        return StagedReader(*self._source())
+
+
+class StagedReader(DataSourceReader):
+    """Reads the files that the manifest names, one a partition."""
+
+    def __init__(self, staging: RunStaging, table: Table) -> None:
+        self.staging = staging
+        self.table = table
+
+    def partitions(self) -> Sequence[InputPartition]:
+        """A partition a file; one empty partition where there is none, since Spark wants some."""
+        return [_FilePartition(file) for file in self.staging.manifest(self.table).files] or [_FilePartition(None)]
+
+    def read(self, partition: InputPartition) -> Iterator[Any]:
+        """Yield the file's record batches."""
+        assert isinstance(partition, _FilePartition)  # noqa: S101 - Spark hands back what partitions() made
+        if partition.file is not None:
+            yield from self.staging.read_file(self.table, partition.file)
+
+
+def balanced(sizes: Sequence[int], n_parts: int) -> list[list[int]]:
+    """Divide items over parts of like total size: longest first, each to the lightest part.
+
+    Parameters
+    ----------
+    sizes
+        The items' sizes.
+    n_parts
+        How many parts at most.
+
+    Returns
+    -------
+    The indices of each part's items, largest item first; parts that would be empty are left out.
+    """
+    import heapq
+
+    parts: list[list[int]] = [[] for _ in range(n_parts)]
+    lightest = [(0, part) for part in range(n_parts)]
+    for index in sorted(range(len(sizes)), key=lambda item: (-sizes[item], item)):
+        total, part = heapq.heappop(lightest)
+        parts[part].append(index)
+        heapq.heappush(lightest, (total + sizes[index], part))
+    return [part for part in parts if part]
+
+
+def totals(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The tasks' counts, summed by name."""
+    summed: dict[str, float] = {}
+    for result in results:
+        for name, value in result.items():
+            summed[name] = summed.get(name, 0) + value
+    return summed

@@ -1,0 +1,297 @@
+"""A run's staging: the tables that its steps hand to each other, and the markers that say which steps are done.
+
+``<staging>/<call_date>/<run_id>/`` holds a folder a table with Parquet files, whose names are unique to the
+attempt that wrote them, and a manifest that names the files that count. Readers read the manifest and never the
+folder, so that retries and speculative attempts leave no duplicate. A step is done when its marker is there,
+whatever its process's exit status said.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Self
+
+from jobs.errors import StepOrderError
+from jobs.storage import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from schemas.table import Table
+
+STEPS = (
+    "plan_recordings",
+    "extract_features",
+    "classify_emotions",
+    "summarize_calls",
+    "validate_tables",
+    "publish_tables",
+    "render_report",
+)
+ROW_GROUP_ROWS = 8192
+PARTITION_COLUMN = "call_date"
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file of a staged table: its path below the run's folder, its rows and its size in bytes."""
+
+    path: str
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files that make a staged table."""
+
+    table: str
+    run_id: str
+    schema_version: int
+    files: tuple[StagedFile, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run was asked to do; fixed by its first step, the same for all of them."""
+
+    run_id: str
+    call_date: date
+    model: str
+    roles: tuple[str, ...]
+    code_version: str
+    started_at: str
+
+
+@dataclass(frozen=True)
+class StepMarker:
+    """A step's end: ``done``, or ``failed`` with the reason and whether another try could help."""
+
+    step: str
+    run_id: str
+    status: str
+    seconds: float
+    counts: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    permanent: bool = False
+
+
+class RunStaging:
+    """The staging of one run.
+
+    Parameters
+    ----------
+    storage
+        The staging location of all runs.
+    call_date, run_id
+        The run's.
+    """
+
+    def __init__(self, storage: Storage, call_date: date, run_id: str) -> None:
+        self.storage = storage
+        self.call_date = call_date
+        self.run_id = run_id
+        self.folder = f"{call_date.isoformat()}/{run_id}"
+
+    # The run's order, and the steps' markers
+
+    def start_run(self, spec: RunSpec) -> None:
+        """Fix what the run does."""
+        self._write_json("_run.json", {**asdict(spec), "call_date": spec.call_date.isoformat()})
+
+    def run_spec(self) -> RunSpec:
+        """What the run was asked to do.
+
+        Raises
+        ------
+        StepOrderError
+            Where no run was started here.
+        """
+        found = self._read_json("_run.json")
+        if found is None:
+            raise StepOrderError(
+                f"{self.storage.uri(self.folder)} holds no run; start with plan_recordings of this call date and run id"
+            )
+        found |= {"call_date": date.fromisoformat(found["call_date"]), "roles": tuple(found["roles"])}
+        return RunSpec(**found)
+
+    def marker(self, step: str) -> StepMarker | None:
+        """The step's marker; None where the step has not ended."""
+        found = self._read_json(f"_steps/{step}.json")
+        return None if found is None else StepMarker(**found)
+
+    def markers(self) -> dict[str, StepMarker]:
+        """The markers of the steps that ended, in the steps' order."""
+        found = ((step, self.marker(step)) for step in STEPS)
+        return {step: marker for step, marker in found if marker is not None}
+
+    def begin(self, step: str) -> None:
+        """Take back this step's marker and those of the steps after it, whose results are of its old result.
+
+        Raises
+        ------
+        StepOrderError
+            Where the step before is not done.
+        """
+        position = STEPS.index(step)
+        if position:
+            before = STEPS[position - 1]
+            marker = self.marker(before)
+            if marker is None or marker.status != "done" or marker.run_id != self.run_id:
+                found = "has not ended" if marker is None else f"{marker.status} (run {marker.run_id})"
+                raise StepOrderError(
+                    f"{step} needs {before} to be done in run {self.run_id}, but it {found}; run {before} first"
+                )
+        for later in STEPS[position:]:
+            self.storage.delete(f"{self.folder}/_steps/{later}.json")
+        self.storage.delete_below(f"{self.folder}/_progress/{step}")
+
+    def end(self, marker: StepMarker) -> None:
+        """Write the step's marker."""
+        self._write_json(f"_steps/{marker.step}.json", asdict(marker))
+
+    # Progress, for whoever watches
+
+    def report_progress(self, step: str, task: str, done: int, total: int) -> None:
+        """Say how far one task of a step is."""
+        self._write_json(f"_progress/{step}/{task}.json", {"done": done, "total": total})
+
+    def progress(self, step: str) -> int:
+        """How many recordings the step's tasks have done."""
+        tasks: dict[str, int] = {}
+        for file in self.storage.files(f"{self.folder}/_progress/{step}"):
+            found = self._read_json(file.path.removeprefix(f"{self.folder}/"))
+            if found is not None:
+                tasks[file.path] = found["done"]
+        return sum(tasks.values())
+
+    # Tables
+
+    def writer(
+        self, table: Table, task: str = "driver", metadata: Mapping[str, str] | None = None
+    ) -> TableWriter:
+        """A writer of one file of the table; what it wrote counts once committed."""
+        return TableWriter(self, table, f"{table.name}/{task}-{secrets.token_hex(8)}.parquet", metadata or {})
+
+    def file_metadata(self, file: StagedFile) -> dict[str, str]:
+        """The metadata that the file was written with."""
+        import pyarrow.parquet as pq
+
+        with self.storage.open_input(f"{self.folder}/{file.path}") as source:
+            found = pq.read_metadata(source).metadata or {}
+        return {name.decode(): value.decode() for name, value in found.items() if name != b"ARROW:schema"}
+
+    def commit(self, table: Table, files: Sequence[StagedFile]) -> Manifest:
+        """Make these files the table, in place of what it was."""
+        manifest = Manifest(table.name, self.run_id, table.version, tuple(file for file in files if file.rows))
+        self._write_json(f"{table.name}/_manifest.json", asdict(manifest))
+        return manifest
+
+    def write_table(self, table: Table, rows: pa.Table) -> Manifest:
+        """Write and commit a table that fits into memory."""
+        with self.writer(table) as writer:
+            writer.write(rows)
+        return self.commit(table, [writer.file])
+
+    def manifest(self, table: Table) -> Manifest:
+        """The table's files.
+
+        Raises
+        ------
+        StepOrderError
+            Where the table was not committed, or by another run, or with another version of its schema.
+        """
+        found = self._read_json(f"{table.name}/_manifest.json")
+        if found is None:
+            raise StepOrderError(f"run {self.run_id} has no table {table.name}; run the step that makes it first")
+        manifest = Manifest(**{**found, "files": tuple(StagedFile(**file) for file in found["files"])})
+        if manifest.run_id != self.run_id or manifest.schema_version != table.version:
+            raise StepOrderError(
+                f"staged {table.name} is of run {manifest.run_id}, schema version {manifest.schema_version}; expected "
+                f"{self.run_id}, {table.version}; run the steps of this run again with one version of the code"
+            )
+        return manifest
+
+    def read_table(self, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table into memory, with the rows of its files one after another."""
+        import pyarrow as pa
+
+        schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
+        batches = [batch for file in self.manifest(table).files for batch in self.read_file(table, file, columns)]
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def read_file(
+        self,
+        table: Table,
+        file: StagedFile,
+        columns: Sequence[str] | None = None,
+        row_groups: Sequence[int] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Read one file of a table, batch by batch, optionally some of its columns or row groups only."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
+        stored = [name for name in schema.names if name != PARTITION_COLUMN]
+        with self.storage.open_input(f"{self.folder}/{file.path}") as source, pq.ParquetFile(source) as parquet:
+            for batch in parquet.iter_batches(ROW_GROUP_ROWS, columns=stored, row_groups=row_groups):
+                arrays = {name: batch.column(name) for name in stored}
+                if PARTITION_COLUMN in schema.names:
+                    arrays[PARTITION_COLUMN] = pa.repeat(pa.scalar(self.call_date), batch.num_rows)
+                yield pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+    def _read_json(self, path: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self.storage.read(f"{self.folder}/{path}"))
+        except FileNotFoundError:
+            return None
+        return found
+
+    def _write_json(self, path: str, content: Mapping[str, Any]) -> None:
+        self.storage.write(f"{self.folder}/{path}", json.dumps(content, indent=1).encode())
+
+
+class TableWriter:
+    """Writes one Parquet file of a staged table; a context manager, after which ``file`` says what was written.
+
+    The file is as the warehouse will hold it: without call_date, which is in the path of both.
+    """
+
+    def __init__(self, staging: RunStaging, table: Table, path: str, metadata: Mapping[str, str]) -> None:
+        self._staging = staging
+        self._table = table
+        self._metadata = metadata
+        self.file = StagedFile(path, 0, 0)
+
+    def __enter__(self) -> Self:
+        import pyarrow.parquet as pq
+
+        schema = self._table.published_schema
+        self._sink = self._staging.storage.open_output(f"{self._staging.folder}/{self.file.path}")
+        plain = [name for name in schema.names if name != "features"]
+        self._parquet = pq.ParquetWriter(
+            self._sink, schema, compression="zstd", use_dictionary=plain, write_statistics=plain
+        )
+        self._parquet.add_key_value_metadata(dict(self._metadata))
+        return self
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows, of the table's columns in any order; columns that may be null may be missing."""
+        conformed = self._table.conform(rows).select(self._table.published_schema.names)
+        self._parquet.write_table(conformed, row_group_size=ROW_GROUP_ROWS)
+        self.file = StagedFile(self.file.path, self.file.rows + rows.num_rows, 0)
+
+    def __exit__(self, *failure: object) -> None:
+        self._parquet.close()
+        size = self._sink.tell()
+        self._sink.close()
+        self.file = StagedFile(self.file.path, self.file.rows, size)

@@ -1,0 +1,149 @@
+"""How a step runs: arguments, settings, markers, exit status and messages, the same for all of them.
+
+A step's module has a function ``run(context) -> counts`` and ends with ``sys.exit(step_main(...))``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from jobs.errors import JobError, SettingsError
+from jobs.settings import Settings, load_settings
+from jobs.staging import STEPS, RunStaging, StepMarker
+from jobs.storage import open_storage
+
+EXIT_PERMANENT = 2
+EXIT_TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h
+
+log = logging.getLogger("callmood")
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step is given: the settings, its run's staging, and its parsed arguments."""
+
+    settings: Settings
+    staging: RunStaging
+    arguments: argparse.Namespace
+
+    @property
+    def call_date(self) -> date:
+        """The day that the run computes."""
+        return self.staging.call_date
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self.staging.run_id
+
+
+def step_main(
+    step: str,
+    run: Callable[[StepContext], Mapping[str, float]],
+    description: str | None,
+    argv: Sequence[str] | None = None,
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> int:
+    """Run a step between its checks and its marker.
+
+    Parameters
+    ----------
+    step
+        One of ``STEPS``.
+    run
+        Does the work; what it returns goes into the marker.
+    description
+        The module's docstring, for ``--help``.
+
+    Returns
+    -------
+    The exit status: 0 done, 2 failed for good, 75 failed but another try may help. The marker says the same,
+    and is what counts.
+    """
+    assert step in STEPS  # noqa: S101 - a slip in our own code
+    parser = argparse.ArgumentParser(
+        prog=f"python -m jobs.{step}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--call-date", required=True, type=_call_date, help="the day to compute, YYYY-MM-DD")
+    parser.add_argument("--run-id", required=True, help="the run's name: the same for all its steps")
+    if add_arguments is not None:
+        add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    start_logging()
+
+    staging: RunStaging | None = None
+    started = time.monotonic()
+    try:
+        settings = load_settings()
+        staging = RunStaging(open_storage(settings.staging, settings), arguments.call_date, arguments.run_id)
+        staging.begin(step)
+        counts = run(StepContext(settings, staging, arguments))
+        staging.end(StepMarker(step, staging.run_id, "done", round(time.monotonic() - started, 3), dict(counts)))
+    except JobError as error:
+        return _failed(step, staging, started, str(error), permanent=error.permanent)
+    except Exception as error:  # the marker must say that the step failed, whatever it was
+        log.exception("%s failed unexpectedly", step)
+        return _failed(step, staging, started, f"unexpected {type(error).__name__}; its log says where", permanent=False)
+    log.info("%s done in %.1f s: %s", step, time.monotonic() - started, _in_words(counts))
+    return 0
+
+
+def start_logging() -> None:
+    """Log to standard error, once a process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("py4j", "botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "s3transfer"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _failed(step: str, staging: RunStaging | None, started: float, reason: str, *, permanent: bool) -> int:
+    log.error("%s failed%s: %s", step, "" if permanent else ", another try may help", reason)
+    if staging is not None:
+        seconds = round(time.monotonic() - started, 3)
+        try:
+            staging.end(StepMarker(step, staging.run_id, "failed", seconds, reason=reason, permanent=permanent))
+        except JobError as error:
+            log.error("nor could the failure be recorded: %s", error)  # noqa: TRY400 - one line is all there is to say
+    return EXIT_PERMANENT if permanent else EXIT_TRANSIENT
+
+
+def _call_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
+
+
+def _in_words(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in counts.items())
+
+
+def step_status(argv: Sequence[str] | None = None) -> int:
+    """Print a step's marker as one line of JSON; for the scheduler, which trusts it and no exit status."""
+    import json
+    from dataclasses import asdict
+
+    parser = argparse.ArgumentParser(prog="python -m jobs.step", description=step_status.__doc__)
+    parser.add_argument("--call-date", required=True, type=_call_date)
+    parser.add_argument("--run-id", required=True)
+    parser.add_argument("--step", required=True, choices=STEPS)
+    arguments = parser.parse_args(argv)
+    try:
+        settings = load_settings()
+        staging = RunStaging(open_storage(settings.staging, settings), arguments.call_date, arguments.run_id)
+        marker = staging.marker(arguments.step)
+    except SettingsError as error:
+        marker = StepMarker(arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=True)
+    except JobError as error:
+        marker = StepMarker(arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=error.permanent)
+    print(json.dumps(None if marker is None else asdict(marker)))  # noqa: T201 - the answer
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(step_status())

@@ -1,0 +1,400 @@
+"""Where runs keep and publish their files: a local folder or an s3:// location, behind one small interface.
+
+The only module that knows which of the two it is. It knows nothing of tables, runs or steps.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import secrets
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from jobs.errors import SettingsError, StorageAccessDenied, StorageError
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.fs
+    from mypy_boto3_s3 import S3Client
+
+    from jobs.settings import StoreSettings
+
+S3_ATTEMPTS = 10
+_DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a location: its path below the location, with ``/``, and its size in bytes."""
+
+    path: str
+    size_bytes: int
+
+
+class Storage(ABC):
+    """A location with files below it, named by relative paths with ``/``.
+
+    Attributes
+    ----------
+    location
+        The folder's absolute path, or ``s3://bucket/prefix``; never ends in ``/``.
+    """
+
+    location: str
+
+    @abstractmethod
+    def read(self, path: str) -> bytes:
+        """Return the file's bytes; ``FileNotFoundError`` where there is none."""
+
+    @abstractmethod
+    def write(self, path: str, content: bytes) -> None:
+        """Write the file whole or not at all: a reader sees the old bytes or the new."""
+
+    @abstractmethod
+    def create(self, path: str, content: bytes) -> bool:
+        """Write the file if there is none; whether it was written. One of several racing callers succeeds.
+
+        The content has to be the caller's own (a random token will do): who finds it there has written it.
+        """
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Delete the file; nothing happens where there is none."""
+
+    @abstractmethod
+    def files(self, prefix: str = "") -> Iterator[StoredFile]:
+        """All files below ``prefix``, a folder's path, at any depth, sorted by path."""
+
+    @abstractmethod
+    def copy_in(self, source: Storage, source_path: str, path: str) -> None:
+        """Copy a file of another location (or this one) to ``path``."""
+
+    @abstractmethod
+    def filesystem(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        """The pyarrow file system and the location's path in it."""
+
+    @abstractmethod
+    def options(self) -> dict[str, str]:
+        """What ``storage_from_options`` makes this storage from in another process; no credentials."""
+
+    @abstractmethod
+    def delta_options(self) -> dict[str, str]:
+        """The storage options with which ``deltalake`` reaches this location."""
+
+    def open_input(self, path: str) -> pyarrow.NativeFile:
+        """Open a file for reading at random."""
+        filesystem, root = self.filesystem()
+        return filesystem.open_input_file(f"{root}/{path}")
+
+    def open_output(self, path: str) -> pyarrow.NativeFile:
+        """Open a new file for writing; unlike ``write``, readers may see a part of it."""
+        filesystem, root = self.filesystem()
+        return filesystem.open_output_stream(f"{root}/{path}")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file at ``path``."""
+        try:
+            self.read(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def uri(self, path: str) -> str:
+        """The location of a path below this one."""
+        return f"{self.location}/{path}"
+
+    def delete_below(self, prefix: str) -> int:
+        """Delete every file below the folder ``prefix``; how many there were."""
+        doomed = [file.path for file in self.files(prefix)]
+        for path in doomed:
+            self.delete(path)
+        return len(doomed)
+
+
+class LocalStorage(Storage):
+    """A folder of this machine, or of a file system that all workers mount."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+        self.location = str(self.folder)
+
+    def read(self, path: str) -> bytes:  # noqa: D102 - as in Storage, here and below
+        with _local_errors("read", self.location):
+            return (self.folder / path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:  # noqa: D102
+        self._put(path, lambda part: part.write(content), os.replace)
+
+    def create(self, path: str, content: bytes) -> bool:  # noqa: D102
+        created = True
+
+        def name_it(part: Path, target: Path) -> None:
+            nonlocal created
+            try:
+                # A hard link fails where the name is taken, and never shows a file without its content.
+                os.link(part, target)
+            except FileExistsError:
+                created = False
+
+        self._put(path, lambda part: part.write(content), name_it)
+        return created
+
+    def _put(
+        self, path: str, fill: Callable[[BinaryIO], object], name_it: Callable[[Path, Path], object]
+    ) -> None:
+        """Fill a file beside ``path``, then give it the name."""
+        target = self.folder / path
+        for last_try in (*[False] * 9, True):
+            # The name starts with a dot so that no reader's glob takes a half-written file for a whole one.
+            part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+            try:
+                with _local_errors("written", self.location):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with part.open("wb") as file:
+                        fill(file)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    name_it(part, target)
+                return
+            except FileNotFoundError:
+                # Another process's delete() took the folder away in the moment that it was empty.
+                if last_try:
+                    raise
+            finally:
+                part.unlink(missing_ok=True)
+
+    def delete(self, path: str) -> None:  # noqa: D102
+        with _local_errors("deleted", self.location):
+            (self.folder / path).unlink(missing_ok=True)
+            parent = (self.folder / path).parent
+            with suppress(OSError):
+                while parent != self.folder:
+                    parent.rmdir()
+                    parent = parent.parent
+
+    def files(self, prefix: str = "") -> Iterator[StoredFile]:  # noqa: D102
+        with _local_errors("listed", self.location):
+            # os.walk passes over folders that vanish meanwhile; by the whole path, as S3 sorts.
+            found = (Path(folder, name) for folder, _, names in os.walk(self.folder / prefix) for name in names)
+            for path in sorted(path.relative_to(self.folder).as_posix() for path in found):
+                with suppress(FileNotFoundError):
+                    yield StoredFile(path, (self.folder / path).stat().st_size)
+
+    def copy_in(self, source: Storage, source_path: str, path: str) -> None:  # noqa: D102
+        if not isinstance(source, LocalStorage):
+            self.write(path, source.read(source_path))
+            return
+
+        def fill(part: BinaryIO) -> None:
+            with (source.folder / source_path).open("rb") as original:
+                shutil.copyfileobj(original, part, 1 << 20)
+
+        self._put(path, fill, os.replace)
+
+    def filesystem(self) -> tuple[pyarrow.fs.FileSystem, str]:  # noqa: D102
+        import pyarrow.fs
+
+        return pyarrow.fs.LocalFileSystem(), self.location
+
+    def open_output(self, path: str) -> pyarrow.NativeFile:  # noqa: D102
+        with _local_errors("written", self.location):
+            while True:
+                (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # the folder vanished, as in _put
+                    return super().open_output(path)
+
+    def options(self) -> dict[str, str]:  # noqa: D102
+        return {"location": self.location}
+
+    def delta_options(self) -> dict[str, str]:  # noqa: D102
+        return {}
+
+
+class S3Storage(Storage):
+    """A bucket, or a prefix in one.
+
+    Parameters
+    ----------
+    location
+        ``s3://bucket`` or ``s3://bucket/prefix``.
+    endpoint, region
+        The server's address where it is not AWS, and the bucket's region. Credentials come the AWS way.
+    """
+
+    def __init__(self, location: str, endpoint: str | None, region: str) -> None:
+        self.bucket, _, prefix = location.removeprefix("s3://").partition("/")
+        self.prefix = prefix.strip("/")
+        self.location = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        self.endpoint = endpoint
+        self.region = region
+        self._client: S3Client | None = None
+
+    @property
+    def client(self) -> S3Client:
+        """The boto3 client, made when first needed."""
+        if self._client is None:
+            self._client = s3_client(self.endpoint, self.region)
+        return self._client
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the client behind: it does not travel to Spark's workers."""
+        return {**self.__dict__, "_client": None}
+
+    def _key(self, path: str) -> str:
+        return posixpath.join(self.prefix, path) if self.prefix else path
+
+    def read(self, path: str) -> bytes:  # noqa: D102
+        with s3_errors(self.location):
+            return self.client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
+
+    def write(self, path: str, content: bytes) -> None:  # noqa: D102
+        with s3_errors(self.location):
+            self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=content)
+
+    def create(self, path: str, content: bytes) -> bool:  # noqa: D102
+        from botocore.exceptions import ClientError
+
+        with s3_errors(self.location):
+            try:
+                self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=content, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in {"PreconditionFailed", "412"}:
+                    raise
+                # Where the answer to a first try was lost, boto3's second finds the first one's file.
+                return self._holds(path, content)
+        return True
+
+    def _holds(self, path: str, content: bytes) -> bool:
+        try:
+            return self.read(path) == content
+        except FileNotFoundError:
+            return False
+
+    def delete(self, path: str) -> None:  # noqa: D102
+        with s3_errors(self.location), suppress(FileNotFoundError):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(path))
+
+    def files(self, prefix: str = "") -> Iterator[StoredFile]:  # noqa: D102
+        start = self._key(prefix.rstrip("/") + "/" if prefix else "")
+        with s3_errors(self.location):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start):
+                for item in page.get("Contents", []):
+                    path = item["Key"][len(self.prefix) + 1 :] if self.prefix else item["Key"]
+                    yield StoredFile(path, item["Size"])
+
+    def copy_in(self, source: Storage, source_path: str, path: str) -> None:  # noqa: D102
+        if isinstance(source, S3Storage) and (source.endpoint, source.region) == (self.endpoint, self.region):
+            with s3_errors(self.location):
+                self.client.copy(
+                    {"Bucket": source.bucket, "Key": source._key(source_path)}, self.bucket, self._key(path)
+                )
+        else:
+            self.write(path, source.read(source_path))
+
+    def filesystem(self) -> tuple[pyarrow.fs.FileSystem, str]:  # noqa: D102
+        import pyarrow.fs
+
+        options: dict[str, Any] = {"region": self.region}
+        if self.endpoint:
+            scheme, _, host = self.endpoint.partition("://")
+            options |= {"endpoint_override": host, "scheme": scheme}
+        return pyarrow.fs.S3FileSystem(**options), self.location.removeprefix("s3://")
+
+    def options(self) -> dict[str, str]:  # noqa: D102
+        return {"location": self.location, "endpoint": self.endpoint or "", "region": self.region}
+
+    def delta_options(self) -> dict[str, str]:  # noqa: D102
+        options = {"AWS_REGION": self.region}
+        if self.endpoint:
+            options["AWS_ENDPOINT_URL"] = self.endpoint
+            if self.endpoint.startswith("http://"):
+                options["AWS_ALLOW_HTTP"] = "true"
+        # From the client, so that a profile or a role serves Delta too, not the environment's keys alone.
+        credentials = self.client._request_signer._credentials  # type: ignore[attr-defined]
+        if credentials is not None:
+            frozen = credentials.get_frozen_credentials()
+            options |= {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
+            if frozen.token:
+                options["AWS_SESSION_TOKEN"] = frozen.token
+        return options
+
+
+def open_storage(location: str, settings: StoreSettings) -> Storage:
+    """The storage of a location: ``s3://bucket/prefix``, or a folder's path.
+
+    Raises
+    ------
+    SettingsError
+        Where the location is of another scheme.
+    """
+    return storage_from_options(
+        {"location": location, "endpoint": settings.s3_endpoint or "", "region": settings.s3_region}
+    )
+
+
+def storage_from_options(options: Mapping[str, str]) -> Storage:
+    """The storage that ``Storage.options`` described."""
+    location = options["location"]
+    if location.startswith("s3://"):
+        return S3Storage(location, options["endpoint"] or None, options["region"])
+    if "://" in location:
+        raise SettingsError(f"{location!r} is neither s3://bucket/prefix nor a folder's path")
+    return LocalStorage(location)
+
+
+def s3_client(endpoint: str | None, region: str) -> S3Client:
+    """A boto3 client that tries again with back-off, as S3 asks for."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": S3_ATTEMPTS},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=32,
+        s3={"addressing_style": "path"} if endpoint else None,
+    )
+    return boto3.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+
+
+@contextmanager
+def s3_errors(where: str) -> Iterator[None]:
+    """Turn botocore's errors into ``FileNotFoundError`` (no such key), access denied, or a transient error."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        yield
+    except NoCredentialsError:
+        raise StorageAccessDenied(
+            f"no credentials for {where}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+        ) from None
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        if code in _MISSING:
+            raise FileNotFoundError(f"no such object in {where}") from None
+        if code in _DENIED:
+            raise StorageAccessDenied(
+                f"{where} answers {code}; check that the bucket exists, the credentials, and their permissions"
+            ) from None
+        raise StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later") from None
+    except BotoCoreError as error:
+        raise StorageError(f"{where} cannot be reached ({type(error).__name__}); check the address and the network") from None
+
+
+@contextmanager
+def _local_errors(done: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise StorageAccessDenied(f"{where} cannot be {done} ({error.strerror}); check the folder's permissions") from None
+    except OSError as error:
+        raise StorageError(f"{where} cannot be {done} ({error.strerror}); check the disk and its free space") from None

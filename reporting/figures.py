@@ -1,0 +1,361 @@
+"""Pictures of the report, as inline SVG that takes its colors from the page: light, dark and print alike.
+
+Charts with axes are drawn by matplotlib; a call's timeline and a mood path are a few marks, written here, which
+stretch to the width that they get while the text around them stays text. Every picture has a title and a
+description, holds no address, no date and no id that another picture has, and is the same for the same input.
+Colors are of Okabe and Ito's palette, told apart with any color vision. Knows nothing of tables or of the page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree
+
+from markupsafe import Markup, escape
+
+from reporting.words import clock
+from schemas.definitions import NEGATIVE_EMOTIONS, POSITIVE_EMOTIONS, SUSTAINED_ANGER_PEAK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EMOTION_COLORS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "angry": "#d55e00",
+        "disgusted": "#e69f00",
+        "fearful": "#cc79a7",
+        "sad": "#0072b2",
+        "neutral": "#9aa0a6",
+        "calm": "#56b4e9",
+        "bored": "#c4c0b6",
+        "sleepy": "#7d766b",
+        "surprised": "#f0e442",
+        "happy": "#009e73",
+        "amused": "#7fd1b5",
+    }
+)
+"""Color of each emotion, in the order of a legend: negative, neutral, ambiguous, positive."""
+
+MOOD_COLORS: Final[Mapping[str, str]] = MappingProxyType(
+    {"negative": "#d55e00", "neutral": "#b4b9be", "ambiguous": "#f0e442", "positive": "#009e73"}
+)
+"""Color of each mood, in the order in which a bar stacks them."""
+
+TIMELINE_HEIGHT: Final = 148
+ARC_LIMIT: Final = 0.85
+"""Valence at the upper edge of a mood path, and below at the lower: the farthest that any emotion lies from 0."""
+
+# Top and height of each lane.
+_AGENT_LANE = (4, 16)
+_CUSTOMER_LANES = {"positive": (32, 22), "neutral": (43, 22), "negative": (54, 22)}
+_ANGER_TOP, _ANGER_BOTTOM = 92, 142
+_WIDTH = 1000
+
+LANES: Final[Mapping[str, float]] = MappingProxyType(
+    {"Agent": 12.0, "Customer": 54.0, "Anger": (_ANGER_TOP + _ANGER_BOTTOM) / 2}
+)
+"""What the page writes beside a timeline, and how far from its top."""
+
+# matplotlib draws in these colors; the page's variables take their place. "on-color" is text upon a bar.
+_THEME = {"#000001": "var(--ink)", "#000002": "var(--muted)", "#000003": "var(--line)", "#000004": "var(--accent)"} | {
+    f"#0000{number:02x}": f"var(--mood-{mood})" for number, mood in enumerate(MOOD_COLORS, start=0x10)
+}
+_INK, _MUTED, _LINE, _ACCENT = list(_THEME)[:4]
+_MOOD = dict(zip(MOOD_COLORS, list(_THEME)[4:], strict=True))
+_ON_COLOR = "#16191c"
+_UNITS_PER_INCH = 72
+_CHART_WIDTH = 340
+_ROW_HEIGHT = 44
+_LABEL_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A stretch of speech in a call; what the classifier said of it, or None.
+
+    Attributes
+    ----------
+    role
+        customer, agent or mixed.
+    start_s, end_s
+        From the start of the recording.
+    """
+
+    role: str
+    start_s: float
+    end_s: float
+    emotion: str | None = None
+    confidence: float | None = None
+    valence: float | None = None
+    anger: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class MoodBar:
+    """A row of the chart of moods: shares of speech, 0 to 1, in the order of `MOOD_COLORS`."""
+
+    label: str
+    shares: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """A row of the chart of indices: the mean, 0 to 100, and its interval where it has one."""
+
+    label: str
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def mood_of(emotion: str) -> str:
+    """Which lane of a timeline an emotion is in: negative, positive or, for all others, neutral."""
+    return "negative" if emotion in NEGATIVE_EMOTIONS else "positive" if emotion in POSITIVE_EMOTIONS else "neutral"
+
+
+# A call
+
+
+def timeline(name: str, title: str, speech: Sequence[Speech], duration_s: float) -> Markup:
+    """Draw who speaks when, the customer's emotion and the probability of anger.
+
+    From the top: the agent's turns; the customer's segments, colored by emotion, positive ones higher and negative
+    ones lower than neutral ones; the probability of anger, 0 to 1, with the threshold of sustained anger.
+
+    Parameters
+    ----------
+    name
+        Unique in the page.
+    speech
+        In order of start.
+    duration_s
+        Length of the picture.
+    """
+    scale = _WIDTH / duration_s
+    marks = [Markup('<path class="agent" d="{}"/>').format(_blocks(speech, scale))]
+    marks += [_segment(part, scale) for part in speech if part.role != "agent"]
+    heard = [part for part in speech if part.role != "agent" and part.anger is not None]
+    for anger, kind in ((0.0, "axis"), (SUSTAINED_ANGER_PEAK, "threshold")):
+        y = _anger_y(anger)
+        marks.append(Markup('<path class="{}" d="M0 {}H{}"/>').format(kind, y, _WIDTH))
+    if heard:
+        points = " ".join(
+            f"{x * scale:.1f},{_anger_y(part.anger or 0.0)}" for part in heard for x in (part.start_s, part.end_s)
+        )
+        marks.append(Markup('<polyline class="anger" points="{}"/>').format(points))
+    return _picture(name, "timeline", f"0 0 {_WIDTH} {TIMELINE_HEIGHT}", title, _in_words(speech), marks, stretch=True)
+
+
+def arc(name: str, title: str, quarters: Sequence[float | None]) -> Markup:
+    """Draw a mood path: mean valence by quarter of the call, `ARC_LIMIT` at the top and 0 in the middle."""
+    points = [
+        None if mood is None else (12 + 32 * quarter, round(30 - 28 * max(-1.0, min(1.0, mood / ARC_LIMIT)), 1))
+        for quarter, mood in enumerate(quarters)
+    ]
+    marks = [Markup('<path class="axis" d="M0 30H120"/>')]
+    marks += [
+        Markup('<path class="path" d="M{} {}L{} {}"/>').format(*start, *end)
+        for start, end in pairwise(points)
+        if start is not None and end is not None
+    ]
+    marks += [
+        Markup('<circle class="{}" cx="{}" cy="{}" r="3"/>').format("up" if point[1] <= 30 else "down", *point)
+        for point in points
+        if point is not None
+    ]
+    words = ", ".join("no speech" if mood is None else f"{mood:+.2f}" for mood in quarters)
+    return _picture(name, "arc", "0 0 120 60", title, f"Mood by quarter of the call, -1 to 1: {words}.", marks)
+
+
+def _blocks(speech: Sequence[Speech], scale: float) -> str:
+    top, height = _AGENT_LANE
+    return "".join(
+        f"M{part.start_s * scale:.1f} {top}h{part.seconds * scale:.1f}v{height}h-{part.seconds * scale:.1f}z"
+        for part in speech
+        if part.role == "agent"
+    )
+
+
+def _segment(part: Speech, scale: float) -> Markup:
+    top, height = _CUSTOMER_LANES[mood_of(part.emotion) if part.emotion else "neutral"]
+    says = f"{clock(part.start_s)} to {clock(part.end_s)}: "
+    says += f"{part.emotion} {part.confidence or 0:.0%}" if part.emotion else "not classified"
+    says += f", anger {part.anger:.2f}" if part.anger is not None else ""
+    return Markup('<rect class="e-{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
+        part.emotion or "none", part.start_s * scale, top, part.seconds * scale, height, says
+    )
+
+
+def _anger_y(probability: float) -> float:
+    return round(_ANGER_BOTTOM - (_ANGER_BOTTOM - _ANGER_TOP) * probability, 1)
+
+
+def _in_words(speech: Sequence[Speech]) -> str:
+    heard = [part for part in speech if part.emotion is not None and part.role != "agent"]
+    if not heard:
+        return "No speech was classified."
+    seconds: dict[str, float] = {}
+    for part in heard:
+        seconds[str(part.emotion)] = seconds.get(str(part.emotion), 0.0) + part.seconds
+    longest_first = sorted(seconds, key=lambda emotion: -seconds[emotion])
+    says = f"Customer: {', '.join(f'{emotion} {seconds[emotion]:.0f} s' for emotion in longest_first)}."
+    worst = max(heard, key=lambda part: part.anger or 0.0)
+    return says if worst.anger is None else f"{says} Anger is highest, {worst.anger:.2f}, at {clock(worst.start_s)}."
+
+
+def _picture(
+    name: str, kind: str, view_box: str, title: str, description: str, marks: Sequence[Markup], *, stretch: bool = False
+) -> Markup:
+    return Markup(
+        '<svg class="{kind}" viewBox="{box}"{stretch} role="img" aria-labelledby="{name}-t {name}-d">'
+        '<title id="{name}-t">{title}</title><desc id="{name}-d">{description}</desc>{marks}</svg>'
+    ).format(
+        kind=kind,
+        box=view_box,
+        stretch=Markup(' preserveAspectRatio="none"') if stretch else "",
+        name=name,
+        title=title,
+        description=description,
+        marks=Markup("").join(marks),
+    )
+
+
+# Charts
+
+
+def mood_chart(name: str, title: str, bars: Sequence[MoodBar]) -> Markup:
+    """Draw shares of speech by mood, a stacked bar a row, the first row on top."""
+    figure, axes = _chart(len(bars))
+    for row, bar in enumerate(bars):
+        left = 0.0
+        for mood, share in zip(MOOD_COLORS, bar.shares, strict=True):
+            axes.barh(row, share, left=left, height=0.4, color=_MOOD[mood], linewidth=0, clip_on=False)
+            if share >= 0.1:
+                label = f"{share:.0%}"
+                axes.text(left + share / 2, row + 0.02, label, color=_ON_COLOR, fontsize=11, ha="center", va="center")
+            left += share
+        _row_label(axes, row, bar.label)
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"])
+    words = "; ".join(
+        f"{bar.label}: " + ", ".join(f"{share:.0%} {mood}" for mood, share in zip(MOOD_COLORS, bar.shares, strict=True))
+        for bar in bars
+    )
+    return _inline(figure, name, title, words + ".")
+
+
+def index_chart(name: str, title: str, rows: Sequence[IndexRow], neutral: float) -> Markup:
+    """Draw mean indices with their intervals, a row each, the first on top, and a line at ``neutral``."""
+    figure, axes = _chart(len(rows))
+    axes.axvline(neutral, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+    for number, row in enumerate(rows):
+        if row.low is not None and row.high is not None:
+            # The mean of a few calls can have an interval that leaves the scale.
+            ends = [max(0.0, row.low), min(100.0, row.high)]
+            axes.plot(ends, [number] * 2, color=_ACCENT, linewidth=3, solid_capstyle="round", clip_on=False)
+        axes.plot([row.mean], [number], "o", color=_ACCENT, markersize=9, clip_on=False)
+        _row_label(axes, number, row.label, f"{row.mean:.0f}" + _interval(row))
+    axes.set_xlim(0, 100)
+    axes.set_xticks([0, 20, 40, 60, 80, 100])
+    words = "; ".join(f"{row.label}: {row.mean:.0f}{_interval(row)}" for row in rows)
+    return _inline(figure, name, title, f"{words}. The dashed line is neutral, {neutral:.0f}.")
+
+
+def _interval(row: IndexRow) -> str:
+    return "" if row.low is None or row.high is None else f" ({row.low:.0f} to {row.high:.0f})"
+
+
+def _chart(rows: int) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    height = _ROW_HEIGHT * rows + 30
+    figure = Figure(figsize=(_CHART_WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH))
+    axes = figure.add_axes((8 / _CHART_WIDTH, 28 / height, 1 - 28 / _CHART_WIDTH, 1 - 30 / height))
+    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.tick_params(axis="x", length=0, labelsize=11, labelcolor=_MUTED, pad=6)
+    axes.grid(axis="x", color=_LINE, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure, axes
+
+
+def _row_label(axes: Axes, row: int, label: str, value: str = "") -> None:
+    short = label if len(label) <= _LABEL_LENGTH else label[: _LABEL_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    place, above = axes.get_yaxis_transform(), row - 0.27
+    # A queue's name may hold dollar signs, between which matplotlib would read a formula.
+    axes.text(0, above, short, color=_INK, fontsize=12.5, va="bottom", transform=place, parse_math=False)
+    axes.text(1, above, value, color=_MUTED, fontsize=11.5, va="bottom", ha="right", transform=place)
+
+
+def _inline(figure: Figure, name: str, title: str, description: str) -> Markup:
+    """Turn a figure into SVG for the page: its colors and font the page's, its ids its own, nothing superfluous."""
+    import matplotlib
+
+    drawn = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "callmood"}), warnings.catch_warnings():
+        # The browser draws the text, in its own font: that matplotlib's lacks a sign does not matter.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    root = ElementTree.fromstring(drawn.getvalue())  # noqa: S314 - written by matplotlib a line above
+    texts = [str(value) for element in root.iter() for value in element.attrib.values()]
+    used = {found for text in texts for found in re.findall(r"#([\w-]+)", text)}
+    for element in root.iter():
+        _adapt(element, name, used)
+    box = root.attrib["viewBox"]
+    marks = [Markup(ElementTree.tostring(part, encoding="unicode")) for part in root if part.tag == "g"]  # noqa: S704
+    return _picture(name, "chart", box, title, description, marks)
+
+
+def _adapt(element: ElementTree.Element, name: str, used: set[str]) -> None:
+    element.tag = element.tag.rpartition("}")[2]
+    element.text, element.tail = (text and text.strip() for text in (element.text, element.tail))
+    for key in list(element.attrib):
+        value = element.attrib.pop(key)
+        key = key.rpartition("}")[2]
+        # Clipping to the axes is left out with its shapes: nothing is drawn outside them but on purpose.
+        if key == "clip-path" or (key == "id" and value not in used):
+            continue
+        if key == "id":
+            value = f"{name}-{value}"
+        elif key == "href":
+            value = value.replace("#", f"#{name}-")
+        elif key == "d":
+            value = " ".join(value.split())
+        elif key == "style":
+            value = re.sub(r"font-family:[^;]*;?\s*", "", value)
+            for sentinel, variable in _THEME.items():
+                value = value.replace(sentinel, variable)
+        element.attrib[key] = value
+
+
+def legend(colors: Mapping[str, str], shown: Sequence[str], variable: str) -> Markup:
+    """Write a legend: a swatch and a name for each of ``shown`` that has a color, in the colors' order."""
+    return Markup("").join(
+        Markup('<li><span class="swatch" style="background:var(--{}-{})"></span>{}</li>').format(variable, name, name)
+        for name in colors
+        if name in shown
+    )
+
+
+def color_variables() -> Markup:
+    """Write the colors as the CSS variables that the pictures use."""
+    moods = (f"--mood-{mood}:{color};" for mood, color in MOOD_COLORS.items())
+    emotions = (f"--e-{emotion}:{color};" for emotion, color in EMOTION_COLORS.items())
+    return escape("".join((*moods, *emotions)))

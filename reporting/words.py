@@ -1,0 +1,121 @@
+"""How the report and the demo's summary say things: numbers as people read them, reason codes in plain words.
+
+Knows nothing of tables, pages or terminals.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+NONE: Final = "\N{EN DASH}"
+MINUS: Final = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why a recording was not scored, and what can be done about it."""
+
+    reason: str
+    remedy: str
+
+
+OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
+    {
+        "empty": Outcome("The file is empty.", "Check the recorder's export; upload it again."),
+        "not_audio": Outcome("The file is not audio.", "Find out what writes it below the recordings' prefix."),
+        "unsupported_codec": Outcome("Its audio coding is not known.", "Export as WAV (PCM or G.711), FLAC or MP3."),
+        "unsupported_channels": Outcome(
+            "It has more channels than a call has sides.", "Describe the channels in the layout."
+        ),
+        "unsupported_rate": Outcome(
+            "Its sample rate is out of the range of telephony.", "Export at 8 kHz or more, and check the file's header."
+        ),
+        "truncated": Outcome(
+            "The file ends before the audio that it announces.", "The upload was cut off: upload it again, then rerun."
+        ),
+        "too_short": Outcome("It is too short to be a call.", "Nothing to do, unless there are many."),
+        "too_long": Outcome("It is longer than a call may be.", "Check that the recorder splits its files by call."),
+        "no_speech": Outcome("Nobody speaks in it.", "Nothing to do, unless there are many: then check the trunk."),
+        "mono_not_separable": Outcome(
+            "It is mono: customer and agent cannot be told apart.", "Record two channels, a side on each."
+        ),
+        "opted_out": Outcome("The customer has opted out; the audio was not fetched.", "Nothing to do."),
+        "unknown_layout": Outcome("Its name fits no known layout.", "Add a layout for it, or move it elsewhere."),
+        "duplicate": Outcome(
+            "Another recording of the same contact was scored instead.", "Nothing to do, unless there are many."
+        ),
+        "fetch_failed": Outcome("The store did not hand it over, after several tries.", "Rerun the day later."),
+        "vanished": Outcome("It was gone when it was to be fetched.", "Find out what deletes recordings, and when."),
+        "changed_while_reading": Outcome(
+            "It was written anew while it was read.", "Start the night after the uploads; rerun the day."
+        ),
+        "access_denied": Outcome("The store refuses it.", "Give the job's account the right to read it, then rerun."),
+        "read_failed": Outcome("It could not be read, for a reason of our own.", "See the step's log, and report it."),
+        "model_error": Outcome("The model gave no result for it.", "See the log of classify_emotions, and report it."),
+        "no_recording": Outcome(
+            "A recording was expected, and none was found.", "Check the recorder; late ones count after a rerun."
+        ),
+    }
+)
+
+
+def outcome(reason_code: str) -> Outcome:
+    """Say a reason code in plain words; of one that has none here, the code itself."""
+    says = f"{reason_code.replace('_', ' ').capitalize()}."
+    return OUTCOMES.get(reason_code, Outcome(says, "See the column detail of the table quarantine."))
+
+
+def printable(text: str) -> str:
+    """Replace what no page or terminal should be given: control characters, line breaks."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def percent(share: float | None) -> str:
+    """Say a share, 0 to 1, in percent; only a whole is 100% and only nothing 0%."""
+    if share is None:
+        return NONE
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{share:.0%}"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Say a number with thousands separated."""
+    return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float | None) -> str:
+    """Say a mood or its change, with its sign and two digits."""
+    # Adding 0 makes a rounded -0.0 a 0.0.
+    return NONE if value is None else f"{round(value, 2) + 0.0:+.2f}".replace("-", MINUS)
+
+
+def clock(seconds: float) -> str:
+    """Say a time within a call: ``m:ss``, or ``h:mm:ss`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def duration(seconds: float | None) -> str:
+    """Say how long something took."""
+    if seconds is None:
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def count(amount: int, one: str, many: str | None = None) -> str:
+    """Say an amount with its noun: 1 call, 2 calls."""
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+
+
+def listing(parts: list[str]) -> str:
+    """Join parts as a sentence does: a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

@@ -1,0 +1,24 @@
+"""The tables: their schemas, their definitions, their expectations.
+
+``TABLES`` are those that are published, ``STAGED_TABLES`` those and what a run's steps hand to each other.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from schemas import calls, contacts, emotion_log, quarantine, recordings, runs, satisfaction_daily
+from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
+from schemas.table import Table
+
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        module.TABLE.name: module.TABLE
+        for module in (contacts, recordings, emotion_log, calls, satisfaction_daily, quarantine, runs)
+    }
+)
+
+STAGED_TABLES: Mapping[str, Table] = MappingProxyType(
+    {**TABLES, **{table.name: table for table in (PLAN, SEGMENTS, CALL_AUDIO)}}
+)
+
+__all__ = ["STAGED_TABLES", "TABLES", "Table"]

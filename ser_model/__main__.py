@@ -1,0 +1,180 @@
+"""The command line of ser_model: train, export, evaluate, describe, corpora.
+
+    python -m ser_model corpora
+    python -m ser_model train --config ser_model/configs/research.yaml --run RUN --corpus ravdess=FOLDER ...
+    python -m ser_model export --run RUN --corpus ravdess=FOLDER ... --model MODEL_FOLDER
+    python -m ser_model evaluate --model MODEL_FOLDER --corpus ravdess=FOLDER --condition g711
+    python -m ser_model describe MODEL_FOLDER
+
+Training and export need torch; the others do not.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_model.corpora import CORPORA, CorpusContents, read_corpus
+from ser_model.errors import EvaluationError, SerModelError
+
+SHIPPED_MODEL = Path(__file__).parent / "models" / "research"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except SerModelError as error:
+        print(f"{error.reason_code}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ser_model", description="Speech emotion models.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a network")
+    train.add_argument("--config", type=Path, required=True, help="a file of ser_model/configs/")
+    train.add_argument("--run", type=Path, required=True, help="run folder; a run in it is resumed")
+    train.add_argument("--noise", type=Path, help="folder of environmental noise, such as ESC-10")
+    train.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch")
+    _add_corpora(train)
+    train.set_defaults(command=_train)
+
+    export = commands.add_parser("export", help="make a model folder of a run, and measure it")
+    export.add_argument("--run", type=Path, required=True, help="run folder")
+    export.add_argument("--model", type=Path, required=True, help="model folder to write")
+    _add_corpora(export)
+    export.set_defaults(command=_export)
+
+    evaluate = commands.add_parser("evaluate", help="measure a model")
+    evaluate.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="model folder (default: shipped)")
+    evaluate.add_argument("--condition", default="g711", help="clean or g711 (default: g711)")
+    evaluate.add_argument("--speakers", help="speakers, comma-separated (default: the model's test speakers)")
+    evaluate.add_argument("--json", type=Path, help="write the figures to this file")
+    _add_corpora(evaluate)
+    evaluate.set_defaults(command=_evaluate)
+
+    describe = commands.add_parser("describe", help="print what a model is")
+    describe.add_argument("model", type=Path, nargs="?", default=SHIPPED_MODEL, help="default: shipped")
+    describe.set_defaults(command=_describe)
+
+    corpora = commands.add_parser("corpora", help="list the corpora that can be read, or what folders hold")
+    corpora.add_argument("--corpus", action="append", default=[], type=_corpus, metavar="NAME=FOLDER")
+    corpora.set_defaults(command=_corpora)
+    return parser
+
+
+def _add_corpora(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        required=True,
+        type=_corpus,
+        metavar="NAME=FOLDER",
+        help=f"may be repeated; names: {', '.join(CORPORA)}",
+    )
+
+
+def _corpus(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not separator or name not in CORPORA:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=FOLDER with a name of {', '.join(sorted(CORPORA))}")
+    return name, Path(folder)
+
+
+def _read_corpora(options: argparse.Namespace) -> dict[str, CorpusContents]:
+    contents = {}
+    for name, folder in options.corpus:
+        contents[name] = read_corpus(name, folder)
+        found = contents[name]
+        print(
+            f"{name}: {len(found.clips)} clips of {len({clip.speaker for clip in found.clips})} speakers"
+            f"; {len(found.duplicates)} duplicates dropped, {len(found.unknown)} names not understood",
+            flush=True,
+        )
+        for path in found.unknown:
+            print(f"  not understood: {path.relative_to(folder)}")
+    return contents
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from ser_model.train import TrainingConfig, read_noises, split_clips, train
+
+    torch.set_num_threads(options.threads)
+    config = TrainingConfig.load(options.config)
+    split = split_clips(config, _read_corpora(options))
+    noises = read_noises(options.noise, config.features) if options.noise else []
+    print(f"{len(split.train)} clips to train on, {len(split.development)} for development", flush=True)
+    train(config, split, noises, options.run, lambda line: print(line, flush=True))
+    print(f"trained: {options.run}; next: python -m ser_model export --run {options.run} --model FOLDER ...")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from ser_model.classifier import Classifier
+    from ser_model.export import export_run
+
+    export_run(options.run, options.model, _read_corpora(options))
+    print(repr(Classifier.load(options.model)))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from ser_model.classifier import Classifier
+    from ser_model.evaluate import evaluate, unheard_clips
+
+    classifier = Classifier.load(options.model)
+    results = []
+    for name, contents in _read_corpora(options).items():
+        if options.speakers:
+            wanted = set(options.speakers.split(","))
+            clips = tuple(clip for clip in contents.clips if clip.speaker in wanted)
+            if not clips:
+                raise EvaluationError(f"{name} has no speakers {sorted(wanted)}")
+        else:
+            clips = unheard_clips(classifier.card, name, contents.clips)
+        result = evaluate(classifier, clips, options.condition)
+        results.append(result.to_dict())
+        low, high = result.uar_interval
+        print(
+            f"{name}, {result.condition}: UAR {result.uar:.3f} (95% {low:.3f} to {high:.3f}), "
+            f"accuracy {result.accuracy:.3f}, macro F1 {result.macro_f1:.3f}, mood UAR {result.mood_uar:.3f}, "
+            f"ECE {result.ece:.3f}, {result.n} clips of {len(result.speakers)} speakers"
+        )
+        for label in result.labels:
+            figures = result.per_class[label]
+            print(
+                f"  {label:<10} precision {figures.precision:.2f}  recall {figures.recall:.2f}"
+                f"  F1 {figures.f1:.2f}  n {figures.n}"
+            )
+    if options.json:
+        # One corpus, the usual case, is the object itself.
+        text = json.dumps(results[0] if len(results) == 1 else results, indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from ser_model.classifier import Classifier
+
+    classifier = Classifier.load(options.model)
+    print(repr(classifier))
+    print(f"  trained on {', '.join(classifier.card.corpora)}; code {classifier.card.training_commit}")
+
+
+def _corpora(options: argparse.Namespace) -> None:
+    if options.corpus:
+        _read_corpora(options)
+        return
+    for corpus in CORPORA.values():
+        print(f"{corpus.name:<8} {corpus.title}; {corpus.license}")
+        print(f"         {', '.join(sorted(corpus.emotions))}")
+        print(f"         {corpus.source}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

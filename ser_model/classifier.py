@@ -1,0 +1,413 @@
+"""The emotion classifier: a folder with ``model.onnx`` and ``model.yaml``, run by ONNX Runtime.
+
+Anyone's network that keeps the contract works: one input ``log_mel``, float32 ``[batch, frames, n_mels]`` in
+decibels, and one output ``logits``, float32 ``[batch, classes]``, batch and frames free. What the model
+hears, how its classes are called and how its logits become probabilities stands in ``model.yaml`` and is
+checked against the network when it is loaded. Knows nothing of audio or of training: no torch here.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import yaml
+
+from ser_model.errors import (
+    FeatureSpecError,
+    ModelCardError,
+    ModelContractError,
+    ModelFolderError,
+    ModelHashError,
+    SegmentError,
+)
+from ser_model.features import FeatureSpec, QuantizedLogMel, dequantize, padded_length
+from ser_model.taxonomy import EMOTIONS
+
+Probabilities = npt.NDArray[np.float32]
+"""Class probabilities, ``[shape=(segments, classes)]``."""
+
+NETWORK_FILE: Final = "model.onnx"
+CARD_FILE: Final = "model.yaml"
+INPUT_NAME: Final = "log_mel"
+OUTPUT_NAME: Final = "logits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What ``model.yaml`` says about a model.
+
+    Attributes
+    ----------
+    name, version
+        Which model this is.
+    sha256
+        Of ``model.onnx``, 64 hexadecimal digits.
+    labels
+        The emotion of each output, in the network's order.
+    feature_spec
+        What the network hears.
+    temperature
+        The logits are divided by it before the softmax.
+    conformal_threshold
+        Emotions with at least this probability form a set that holds the true one in 90% of the cases
+        (the least ambiguous set-valued classifier of Sadinle, Lei and Wasserman, JASA 2019).
+    commercial_use
+        Whether the weights may be used commercially.
+    license
+        Licence of the weights.
+    corpora
+        What the network was trained on.
+    training_commit
+        Version of the code that trained it.
+    metrics
+        Measured figures, with the protocol that they were measured by.
+    test_speakers
+        Of each training corpus, the speakers that the network never heard (``model.yaml`` may omit it).
+    """
+
+    name: str
+    version: str
+    sha256: str
+    labels: tuple[str, ...]
+    feature_spec: FeatureSpec
+    temperature: float
+    conformal_threshold: float
+    commercial_use: bool
+    license: str
+    corpora: tuple[str, ...]
+    training_commit: str
+    metrics: Mapping[str, Any]
+    test_speakers: Mapping[str, tuple[str, ...]]
+
+    @property
+    def model_id(self) -> str:
+        """Name, version and the first digits of the hash: what each scored row carries."""
+        return f"{self.name}-{self.version}-{self.sha256[:8]}"
+
+    @classmethod
+    def load(cls, folder: Path) -> "ModelCard":
+        """Read and check the ``model.yaml`` of a model folder, without its network.
+
+        Raises
+        ------
+        ModelFolderError
+            If the folder or the file is missing, or the file is not YAML.
+        ModelCardError
+            If a key is missing or has a wrong value.
+        ModelHashError
+            If the feature specification's hash is not the one stated.
+        """
+        return cls.from_dict(_read_yaml(_file(folder, CARD_FILE)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelCard":
+        """Return the card that `to_dict` gave; raises as `load` does."""
+        spec = _feature_spec(values)
+        card = cls(
+            name=_value(values, "name", str),
+            version=_value(values, "version", str),
+            sha256=_value(values, "sha256", str),
+            labels=tuple(_value(values, "labels", list)),
+            feature_spec=spec,
+            temperature=float(_value(values, "temperature", (int, float))),
+            conformal_threshold=float(_value(values, "conformal_threshold", (int, float))),
+            commercial_use=_value(values, "commercial_use", bool),
+            license=_value(values, "license", str),
+            corpora=tuple(_value(values, "corpora", list)),
+            training_commit=_value(values, "training_commit", str),
+            metrics=_value(values, "metrics", dict),
+            test_speakers={
+                corpus: tuple(map(str, speakers)) for corpus, speakers in (values.get("test_speakers") or {}).items()
+            },
+        )
+        card._check()
+        return card
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as plain values, in the order in which ``model.yaml`` shows them."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "input": INPUT_NAME,
+            "labels": list(self.labels),
+            "features": self.feature_spec.to_dict(),
+            "feature_hash": self.feature_spec.hash,
+            "temperature": self.temperature,
+            "conformal_threshold": self.conformal_threshold,
+            "commercial_use": self.commercial_use,
+            "license": self.license,
+            "corpora": list(self.corpora),
+            "training_commit": self.training_commit,
+            "test_speakers": {corpus: list(speakers) for corpus, speakers in self.test_speakers.items()},
+            "metrics": dict(self.metrics),
+        }
+
+    def _check(self) -> None:
+        for name, text in (("name", self.name), ("version", self.version)):
+            if not re.fullmatch(r"[A-Za-z0-9._]+", text):
+                raise ModelCardError(f"{name} is {text!r}; expected letters, digits, '.' and '_' only")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ModelCardError(f"sha256 is {self.sha256!r}; expected 64 hexadecimal digits of {NETWORK_FILE}")
+        unknown = [label for label in self.labels if label not in EMOTIONS]
+        if unknown or len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise ModelCardError(
+                f"labels are {list(self.labels)}; expected at least two different ones of {list(EMOTIONS)}"
+            )
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise ModelCardError(f"temperature is {self.temperature}; expected a positive number (1 for none)")
+        if not 0 <= self.conformal_threshold <= 1:
+            raise ModelCardError(f"conformal_threshold is {self.conformal_threshold}; expected a probability, 0 to 1")
+
+
+class Classifier:
+    """A loaded model: quantised log-mel segments in, class probabilities out.
+
+    Runs on one thread. One object belongs to one process: make it where it is used.
+
+    Parameters
+    ----------
+    card
+        What the model is.
+    session
+        The network, already checked against the card: use `load`.
+    """
+
+    def __init__(self, card: ModelCard, session: onnxruntime.InferenceSession) -> None:
+        self.card = card
+        self._session = session
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """Load a model folder and check that it keeps the contract.
+
+        Parameters
+        ----------
+        folder
+            Holds ``model.yaml`` and ``model.onnx``.
+
+        Raises
+        ------
+        ModelFolderError
+            If a file is missing or unreadable, or the network does not consist of one file.
+        ModelCardError
+            If ``model.yaml`` lacks a key or has a wrong value.
+        ModelHashError
+            If the network or the feature specification is not the one that ``model.yaml`` was written for.
+        ModelContractError
+            If the network's input or output is not as the contract says.
+        """
+        card = ModelCard.load(folder)
+        path = _file(folder, NETWORK_FILE)
+        # The bytes that were hashed are the bytes that run.
+        network = path.read_bytes()
+        found = hashlib.sha256(network).hexdigest()
+        if found != card.sha256:
+            raise ModelHashError(
+                f"{path} has sha256 {found}; {CARD_FILE} expects {card.sha256}: the network was changed after "
+                f"{CARD_FILE} was written, or the folder mixes two models; export or copy it again"
+            )
+        classifier = cls(card, _session(network, path))
+        classifier._check_contract(path)
+        return classifier
+
+    def __repr__(self) -> str:
+        spec = self.card.feature_spec
+        return (
+            f"Classifier({self.card.model_id})\n"
+            f"  input   {INPUT_NAME}: float32 [batch, frames, {spec.n_mels}], dB, "
+            f"a frame each {1000 * spec.frame_s:g} ms\n"
+            f"  output  {OUTPUT_NAME}: float32 [batch, {len(self.card.labels)}], "
+            f"temperature {self.card.temperature:g}\n"
+            f"  labels  {', '.join(self.card.labels)}\n"
+            f"  rate    {spec.sample_rate_hz} Hz (features {spec.hash})\n"
+            f"  licence {self.card.license}, commercial use: {'yes' if self.card.commercial_use else 'no'}"
+        )
+
+    def probabilities(self, segments: Sequence[QuantizedLogMel], batch_size: int = 64) -> Probabilities:
+        """Classify segments.
+
+        Each is padded at its end by its own length only and batched with others of the same padded length, so
+        that its probabilities do not depend on what else is given.
+
+        Parameters
+        ----------
+        segments
+            Quantised log-mel, uint8 ``[shape=(frames, n_mels)]`` each; the numbers of frames may differ.
+        batch_size
+            Segments a run of the network, at most.
+
+        Returns
+        -------
+        float32 ``[shape=(len(segments), classes)]``, in the order given; each row sums to 1.
+
+        Raises
+        ------
+        SegmentError
+            If a segment has another type or shape, or no frame, or the network returns no finite numbers.
+        """
+        spec = self.card.feature_spec
+        by_length: dict[int, list[int]] = {}
+        for index, segment in enumerate(segments):
+            if segment.dtype != np.uint8 or segment.ndim != 2 or segment.shape[1] != spec.n_mels or not len(segment):
+                raise SegmentError(
+                    f"segment {index} is {segment.dtype} of shape {segment.shape}; expected uint8 of shape "
+                    f"(at least 1, {spec.n_mels}): quantize() of the model's own feature specification"
+                )
+            by_length.setdefault(padded_length(len(segment), spec), []).append(index)
+        result = np.empty((len(segments), len(self.card.labels)), dtype=np.float32)
+        for n_frames, indices in by_length.items():
+            for start in range(0, len(indices), batch_size):
+                batch = indices[start : start + batch_size]
+                result[batch] = self._run([segments[index] for index in batch], n_frames)
+        return result
+
+    def _run(self, segments: Sequence[QuantizedLogMel], n_frames: int) -> Probabilities:
+        spec = self.card.feature_spec
+        # Step 0 is min_db: what is not filled is padding.
+        padded = np.zeros((len(segments), n_frames, spec.n_mels), dtype=np.uint8)
+        for row, segment in zip(padded, segments, strict=True):
+            row[: len(segment)] = segment
+        (logits,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: dequantize(padded, spec)})
+        if not np.isfinite(logits).all():
+            raise SegmentError(
+                f"model {self.card.model_id} returned a number that is not finite for a batch of "
+                f"{len(segments)} segments of {n_frames} frames: the network is broken; use another model"
+            )
+        return softmax(logits, self.card.temperature)
+
+    def _check_contract(self, path: Path) -> None:
+        spec, n_classes = self.card.feature_spec, len(self.card.labels)
+        _check_node(path, "input", self._session.get_inputs(), INPUT_NAME, 3, spec.n_mels)
+        _check_node(path, "output", self._session.get_outputs(), OUTPUT_NAME, 2, n_classes)
+        # Declared shapes may leave everything open: two runs show what the network does.
+        for batch, n_frames in ((1, spec.pad_frames), (2, 3 * spec.pad_frames)):
+            silence = np.full((batch, n_frames, spec.n_mels), spec.min_db, dtype=np.float32)
+            try:
+                (logits,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: silence})
+            except Exception as error:  # ONNX Runtime has no documented base class
+                raise ModelContractError(
+                    f"{path} fails on {batch} segments of {n_frames} frames: {error}; expected any batch and "
+                    f"any multiple of {spec.pad_frames} frames: export it with both left dynamic"
+                ) from error
+            if logits.shape != (batch, n_classes) or not np.isfinite(logits).all():
+                raise ModelContractError(
+                    f"{path} returns shape {logits.shape} for {batch} silent segments; expected finite numbers "
+                    f"of shape ({batch}, {n_classes}), a column a label of {CARD_FILE}"
+                )
+
+
+def softmax(logits: npt.NDArray[np.float32], temperature: float = 1.0) -> Probabilities:
+    """Return the probabilities of logits ``[shape=(n, classes)]`` divided by a temperature."""
+    scaled = logits / np.float32(temperature)
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probabilities: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def emotion_set(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: float) -> list[str]:
+    """Return the emotions that one segment may have.
+
+    Parameters
+    ----------
+    probabilities
+        Of one segment, ``[shape=(classes,)]``.
+    labels
+        The emotion of each.
+    threshold
+        The card's `conformal_threshold`.
+
+    Returns
+    -------
+    The labels with at least that probability, the most probable first; never empty.
+    """
+    row = np.asarray(probabilities)
+    order = np.argsort(-row, kind="stable")
+    return [labels[index] for rank, index in enumerate(order) if rank == 0 or row[index] >= threshold]
+
+
+def _session(network: bytes, path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # External data would be read from files that the hash does not cover, so it is looked for in a place
+    # where nothing can be: below a file.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
+    try:
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has no documented base class
+        if "external data" in str(error).lower():
+            raise ModelFolderError(
+                f"{path} keeps weights outside itself (ONNX external data); expected one file, the one that sha256 "
+                "covers: save it again with all tensors inside"
+            ) from error
+        raise ModelFolderError(f"{path} is not a network that ONNX Runtime can load: {error}") from error
+
+
+def _check_node(path: Path, kind: str, nodes: Iterable[Any], name: str, rank: int, width: int) -> None:
+    found = [f"{node.name}: {node.type} {node.shape}" for node in nodes]
+    expected = f"one {kind}, {name}: tensor(float) of rank {rank}, last axis {width}"
+    for node in nodes:
+        last = node.shape[-1] if node.shape else None
+        if (
+            len(found) == 1
+            and node.name == name
+            and node.type == "tensor(float)"
+            and len(node.shape) == rank
+            and (not isinstance(last, int) or last == width)
+        ):
+            return
+    raise ModelContractError(f"{path} has {kind}s {found}; expected {expected}: export it with these names")
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise ModelFolderError(f"no {name} in {folder}; expected a model folder with {CARD_FILE} and {NETWORK_FILE}")
+    return path
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelFolderError(f"{path} holds {type(values).__name__}; expected keys and values")
+    return values
+
+
+def _value(values: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
+    if key not in values:
+        raise ModelCardError(f"{CARD_FILE} has no {key}; it has {sorted(values)}")
+    value = values[key]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        expected = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise ModelCardError(
+            f"{key} in {CARD_FILE} is {value!r} ({type(value).__name__}); expected {expected}"
+            + (": put it in quotes" if kind is str else "")
+        )
+    return value
+
+
+def _feature_spec(values: Mapping[str, Any]) -> FeatureSpec:
+    if (kind := _value(values, "input", str)) != INPUT_NAME:
+        raise ModelCardError(f"input in {CARD_FILE} is {kind!r}; expected {INPUT_NAME!r}")
+    try:
+        spec = FeatureSpec.from_dict(_value(values, "features", dict))
+    except FeatureSpecError as error:
+        raise ModelCardError(f"features in {CARD_FILE}: {error}") from error
+    stated = _value(values, "feature_hash", str)
+    if stated != spec.hash:
+        raise ModelHashError(
+            f"feature_hash in {CARD_FILE} is {stated}; its features have {spec.hash}: one of them was changed by "
+            "hand, and the network would hear what it was not trained on; export the model again"
+        )
+    return spec

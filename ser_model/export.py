@@ -1,0 +1,212 @@
+"""From a training run to a model folder: network, ``model.yaml`` and card, calibrated and measured.
+
+Temperature and conformal threshold are fitted on the development speakers, figures are measured on the test
+speakers by the exported file. The card's numbers come from here, never from a hand. Needs torch.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import yaml
+
+from ser_model.classifier import CARD_FILE, INPUT_NAME, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard, softmax
+from ser_model.corpora import CORPORA, CorpusContents
+from ser_model.errors import TrainingRunError
+from ser_model.evaluate import CONDITIONS, Evaluation, evaluate, fit_conformal_threshold, fit_temperature
+from ser_model.features import FeatureSpec
+from ser_model.network import EmotionNetwork
+from ser_model.train import TrainingConfig, clip_logits, load_run, split_clips
+
+README_FILE: Final = "README.md"
+OPSET: Final = 18
+
+_TEMPLATE: Final = Path(__file__).parent / "configs" / "card.md"
+_TOLERANCE: Final = 1e-4
+
+
+def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, CorpusContents]) -> None:
+    """Write the model folder of a run.
+
+    Parameters
+    ----------
+    run_folder
+        A run of `ser_model.train.train`; the network of its last epoch is exported.
+    model_folder
+        Gets ``model.onnx``, ``model.yaml`` and ``README.md``.
+    corpora
+        Those of the run's configuration.
+
+    Raises
+    ------
+    TrainingRunError
+        If the run has no checkpoint, its configuration no development or test speakers, or the exported
+        network does not compute what the trained one does.
+    """
+    config, network, run = load_run(run_folder)
+    split = split_clips(config, corpora)
+    if not split.development or not split.test:
+        raise TrainingRunError(
+            f"{run_folder} has {len(split.development)} clips for development and {len(split.test)} for test; "
+            "expected both: name their speakers in the configuration"
+        )
+    model_folder.mkdir(parents=True, exist_ok=True)
+    export_network(network, config.features, model_folder / NETWORK_FILE)
+
+    logits = np.concatenate([clip_logits(network, split.development, config, name) for name in CONDITIONS])
+    truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(CONDITIONS))
+    temperature = round(fit_temperature(logits, truth), 4)
+    card = ModelCard(
+        name=config.name,
+        version=config.version,
+        sha256=hashlib.sha256((model_folder / NETWORK_FILE).read_bytes()).hexdigest(),
+        labels=config.labels,
+        feature_spec=config.features,
+        temperature=temperature,
+        conformal_threshold=round(fit_conformal_threshold(softmax(logits, temperature), truth), 6),
+        commercial_use=config.commercial_use,
+        license=config.license,
+        corpora=tuple(config.corpora),
+        training_commit=run["commit"],
+        metrics={},
+        test_speakers={name: corpus.test for name, corpus in config.corpora.items() if corpus.test},
+    )
+    _write_card(card, model_folder)
+
+    classifier = Classifier.load(model_folder)
+    evaluations = [
+        evaluate(classifier, [clip for clip in split.test if clip.corpus == corpus], condition)
+        for corpus in card.test_speakers
+        for condition in CONDITIONS
+    ]
+    protocol = _protocol(config, run)
+    metrics = {"protocol": protocol, "results": [_summary(result) for result in evaluations]}
+    _write_card(ModelCard.from_dict({**card.to_dict(), "metrics": metrics}), model_folder)
+    readme = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        _card_values(config, network, card, evaluations, protocol)
+    )
+    (model_folder / README_FILE).write_text(readme, encoding="utf-8")
+
+
+def export_network(network: EmotionNetwork, spec: FeatureSpec, path: Path) -> None:
+    """Write a network as one ONNX file with batch and frames left open, and compare the two.
+
+    Raises
+    ------
+    TrainingRunError
+        If their logits differ by more than 1e-4.
+    """
+    network.eval()
+    random = torch.Generator().manual_seed(0)
+    example = torch.rand((2, 4 * spec.pad_frames, spec.n_mels), generator=random) * (spec.max_db - spec.min_db)
+    example += spec.min_db
+    program = torch.onnx.export(
+        network.to(memory_format=torch.contiguous_format),
+        (example,),
+        input_names=[INPUT_NAME],
+        output_names=[OUTPUT_NAME],
+        dynamic_shapes=({0: torch.export.Dim("batch"), 1: spec.pad_frames * torch.export.Dim("blocks")},),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    model = program.model_proto
+    # Traces of the machine that exported (paths, source lines) are nobody's business.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for entry in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        del entry.metadata_props[:]
+    del model.graph.metadata_props[:], model.metadata_props[:]
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        silence = torch.full_like(example, spec.min_db)
+        for segments in (example, example[:1, : spec.pad_frames], example.repeat(4, 2, 1), silence):
+            (exported,) = session.run([OUTPUT_NAME], {INPUT_NAME: segments.numpy()})
+            difference = float(np.abs(exported - network(segments).numpy()).max())
+            if not difference <= _TOLERANCE:
+                raise TrainingRunError(
+                    f"{path} differs from the trained network by {difference:.2g} for {tuple(segments.shape)}; "
+                    f"expected at most {_TOLERANCE}"
+                )
+
+
+def _write_card(card: ModelCard, folder: Path) -> None:
+    text = yaml.safe_dump(card.to_dict(), sort_keys=False, allow_unicode=True, width=110)
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def _protocol(config: TrainingConfig, run: Mapping[str, Any]) -> str:
+    held = "; ".join(f"{name}: {', '.join(split.test)}" for name, split in config.corpora.items() if split.test)
+    development = "; ".join(
+        f"{name}: {', '.join(split.development)}" for name, split in config.corpora.items() if split.development
+    )
+    return (
+        f"Speaker-independent, one split fixed in the configuration, one seed ({config.seed}). Test speakers ({held}) "
+        f"were used for nothing but these figures; temperature and conformal threshold were fitted on {development}; "
+        f"the network is that of the last of {run['epochs_done']} epochs, no epoch was chosen. Clips are brought to "
+        f"{config.features.sample_rate_hz} Hz, cut to their speech and into segments of at most 3 s; clean: nothing "
+        "else, g711: coded by G.711 mu-law and back. 95% intervals: bootstrap over speakers, 2,000 draws."
+    )
+
+
+def _summary(result: Evaluation) -> dict[str, Any]:
+    """Return the figures that ``model.yaml`` keeps; the whole of them is one command away."""
+    kept = result.to_dict()
+    kept["recall"] = {label: figures["recall"] for label, figures in kept.pop("per_class").items()}
+    del kept["confusion"], kept["labels"]
+    return kept
+
+
+def _card_values(
+    config: TrainingConfig,
+    network: EmotionNetwork,
+    card: ModelCard,
+    evaluations: Sequence[Evaluation],
+    protocol: str,
+) -> dict[str, str]:
+    corpora = "\n".join(
+        f"| {CORPORA[name].title} | {CORPORA[name].license} | {CORPORA[name].source} |" for name in config.corpora
+    )
+    rows = "\n".join(
+        f"| {CORPORA[r.corpus].title}, {len(r.speakers)} speakers | {r.condition} | {r.n} | {r.uar:.3f} "
+        f"({r.uar_interval[0]:.3f} to {r.uar_interval[1]:.3f}) | {r.accuracy:.3f} | {r.macro_f1:.3f} "
+        f"| {r.mood_uar:.3f} | {r.ece:.3f} | {r.conformal_coverage:.2f}, {r.conformal_size:.1f} |"
+        for r in evaluations
+    )
+    shown = next(r for r in evaluations if r.condition == "g711")
+    header = "| | " + " | ".join(shown.labels) + " | precision | recall | F1 |"
+    lines = [header, "|---" * (len(shown.labels) + 4) + "|"]
+    for label, counts in zip(shown.labels, shown.confusion, strict=True):
+        figures = shown.per_class[label]
+        lines.append(
+            f"| **{label}** | {' | '.join(map(str, counts))} "
+            f"| {figures.precision:.2f} | {figures.recall:.2f} | {figures.f1:.2f} |"
+        )
+    return {
+        "name": card.name,
+        "model_id": card.model_id,
+        "license": card.license,
+        "labels": ", ".join(card.labels),
+        "parameters": f"{sum(parameter.numel() for parameter in network.parameters()):,}",
+        "temperature": f"{card.temperature:g}",
+        "conformal_threshold": f"{card.conformal_threshold:g}",
+        "feature_hash": card.feature_spec.hash,
+        "commit": card.training_commit,
+        "corpora": corpora,
+        "protocol": protocol,
+        "figures": rows,
+        "confusion_of": f"{CORPORA[shown.corpus].title}, {shown.condition}, {shown.n} clips",
+        "confusion": "\n".join(lines),
+        "retrain_corpora": " ".join(f"--corpus {name}={name.upper()}_FOLDER" for name in config.corpora),
+        "evaluate_corpora": " ".join(f"--corpus {name}={name.upper()}_FOLDER" for name in card.test_speakers),
+    }

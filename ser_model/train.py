@@ -1,0 +1,572 @@
+"""Training: a configuration and corpora in, a run folder with a checkpoint and its curves out.
+
+Speakers are split by the configuration, never by chance. Every random choice follows from the seed, the epoch and the
+place in it, so an interrupted run goes on where its last epoch ended and gives what an uninterrupted one gives.
+Needs torch.
+"""
+
+import csv
+import hashlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ser_model.augment import AugmentConfig, Augmenter
+from ser_model.corpora import AUDIO_SUFFIXES, CORPORA, Clip, CorpusContents, read_samples, trim_silence
+from ser_model.errors import CorpusError, TrainingConfigError, TrainingRunError
+from ser_model.evaluate import CONDITIONS, cut_segments, unweighted_average_recall
+from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, dequantize, padded_length, quantize
+from ser_model.network import EmotionNetwork
+from ser_model.taxonomy import EMOTIONS
+
+CHECKPOINT_FILE: Final = "checkpoint.pt"
+CONFIG_FILE: Final = "config.yaml"
+CURVES_FILE: Final = "curves.csv"
+RUN_FILE: Final = "run.yaml"
+
+# Segments that are made together and sorted by length, so that a batch holds little padding.
+_BATCHES_A_GROUP: Final = 8
+_EPOCHS_A_DEVELOPMENT_CHECK: Final = 5
+# What a random generator is for: part of its seed, so that no two uses share their numbers.
+_DRAW, _SEGMENT, _ORDER, _MIX = range(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSplit:
+    """What a run does with one corpus.
+
+    Attributes
+    ----------
+    clips_an_epoch
+        Clips drawn for an epoch, as many of each emotion.
+    development, test
+        Speakers that training leaves out: for calibration, and for the final figures alone.
+    """
+
+    clips_an_epoch: int
+    development: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One model's training, read from its file in ``configs/``.
+
+    Attributes
+    ----------
+    name, version
+        Of the model.
+    license, commercial_use
+        Of its weights.
+    seed
+        Everything random follows from it.
+    labels
+        The model's emotions.
+    features
+        What it hears.
+    corpora
+        What it is trained on.
+    epochs, batch_size
+        Length of the schedule, and clips a step.
+    learning_rate, weight_decay
+        Highest learning rate of the cycle (Smith and Topin, 2019), and AdamW's decay.
+    label_smoothing
+        Share of the target that is spread over the emotions that the corpus has.
+    mixup_share, mixup_alpha
+        Share of the batches that are mixed in pairs (Zhang et al., 2018), and the beta distribution's parameter.
+    augment
+        What happens to clips.
+    """
+
+    name: str
+    version: str
+    license: str
+    commercial_use: bool
+    seed: int
+    labels: tuple[str, ...]
+    features: FeatureSpec
+    corpora: Mapping[str, CorpusSplit]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    mixup_share: float
+    mixup_alpha: float
+    augment: AugmentConfig
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingConfig":
+        """Read a configuration file.
+
+        Raises
+        ------
+        TrainingConfigError
+            If a key is missing or unknown, or a value is of another type or names what does not exist.
+        """
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise TrainingConfigError(f"{path} cannot be read: {error}; expected a YAML file") from error
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingConfig":
+        """Return the configuration that `to_dict` gave; raises as `load` does."""
+        _check_keys("configuration", values, {field.name for field in fields(cls)})
+        splits = {}
+        for name, split in values["corpora"].items():
+            if name not in CORPORA:
+                raise TrainingConfigError(f"corpus {name!r}; expected one of {sorted(CORPORA)}")
+            _check_keys(f"corpora.{name}", split, {"clips_an_epoch", "development", "test"})
+            splits[name] = CorpusSplit(
+                clips_an_epoch=split["clips_an_epoch"],
+                development=tuple(map(str, split["development"])),
+                test=tuple(map(str, split["test"])),
+            )
+        if unknown := [label for label in values["labels"] if label not in EMOTIONS]:
+            raise TrainingConfigError(f"labels {unknown}; expected some of {list(EMOTIONS)}")
+        _check_keys("augment", values["augment"], {field.name for field in fields(AugmentConfig)})
+        augment: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values["augment"].items()
+        }
+        return cls(
+            **{
+                **values,
+                "labels": tuple(values["labels"]),
+                "features": FeatureSpec.from_dict(values["features"]),
+                "corpora": splits,
+                "augment": AugmentConfig(**augment),
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for YAML."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+@dataclass(frozen=True)
+class Split:
+    """The clips of a run, by use; no speaker is in two of them."""
+
+    train: tuple[Clip, ...]
+    development: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+
+
+def split_clips(config: TrainingConfig, corpora: Mapping[str, CorpusContents]) -> Split:
+    """Split the clips of emotions that the model has, by speaker, as the configuration says.
+
+    Raises
+    ------
+    TrainingConfigError
+        If the corpora are not those of the configuration, or it names a speaker that a corpus lacks.
+    """
+    if set(corpora) != set(config.corpora):
+        raise TrainingConfigError(
+            f"corpora given: {sorted(corpora)}; the configuration has {sorted(config.corpora)}: "
+            "name each with --corpus NAME=FOLDER"
+        )
+    parts: dict[str, list[Clip]] = {"train": [], "development": [], "test": []}
+    for name, split in config.corpora.items():
+        speakers = {clip.speaker for clip in corpora[name].clips}
+        if missing := sorted({*split.development, *split.test} - speakers):
+            raise TrainingConfigError(f"{name} has no speakers {missing}; it has {sorted(speakers)}")
+        if both := sorted(set(split.development) & set(split.test)):
+            raise TrainingConfigError(f"{name}: speakers {both} are both for development and test")
+        for clip in corpora[name].clips:
+            if clip.emotion in config.labels:
+                part = (
+                    "development"
+                    if clip.speaker in split.development
+                    else "test"
+                    if clip.speaker in split.test
+                    else "train"
+                )
+                parts[part].append(clip)
+    return Split(*(tuple(clips) for clips in parts.values()))
+
+
+def draw_epoch(config: TrainingConfig, clips: Sequence[Clip], epoch: int) -> npt.NDArray[np.intp]:
+    """Return the indices of an epoch's clips, shuffled: of each corpus as many of each emotion.
+
+    A clip comes again only when all of its corpus and emotion have been drawn.
+    """
+    random = np.random.default_rng((config.seed, _DRAW, epoch))
+    drawn: list[int] = []
+    for name, split in config.corpora.items():
+        labels = [label for label in config.labels if label in CORPORA[name].emotions]
+        for label in labels:
+            members = [i for i, clip in enumerate(clips) if clip.corpus == name and clip.emotion == label]
+            wanted = split.clips_an_epoch // len(labels)
+            if members:
+                rounds = [random.permutation(members) for _ in range(-(-wanted // len(members)))]
+                drawn.extend(np.concatenate(rounds)[:wanted])
+    return random.permutation(np.array(drawn, dtype=np.intp))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input: decibels ``[batch, frames, n_mels]``, classes, and the classes that each corpus has."""
+
+    log_mel: Tensor
+    truth: Tensor
+    possible: Tensor
+
+
+def pad_segments(segments: Sequence[QuantizedLogMel], spec: FeatureSpec) -> Tensor:
+    """Return segments as decibels, float32 ``[segments, frames, n_mels]``, padded to the longest."""
+    n_frames = padded_length(max(map(len, segments)), spec)
+    padded = np.zeros((len(segments), n_frames, spec.n_mels), dtype=np.uint8)
+    for row, segment in zip(padded, segments, strict=True):
+        row[: len(segment)] = segment
+    return torch.from_numpy(dequantize(padded, spec))
+
+
+class EpochLoader:
+    """Makes an epoch's batches, one group ahead of training in a thread of its own."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        clips: Sequence[Clip],
+        samples: Sequence[Samples],
+        noises: Sequence[Samples],
+    ) -> None:
+        self._config = config
+        self._clips = clips
+        self._samples = samples
+        self._augment = Augmenter(config.augment, LogMel(config.features), noises)
+        self._truth = torch.tensor([config.labels.index(clip.emotion) for clip in clips])
+        self._possible = torch.tensor(
+            [[label in CORPORA[clip.corpus].emotions for label in config.labels] for clip in clips]
+        )
+
+    @property
+    def n_batches(self) -> int:
+        """Steps an epoch."""
+        drawn = draw_epoch(self._config, self._clips, 0)
+        return len(drawn) // self._config.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield an epoch's batches; a last one that would not be full is left out."""
+        size = self._config.batch_size
+        drawn = draw_epoch(self._config, self._clips, epoch)
+        drawn = drawn[: len(drawn) // size * size]
+        starts = range(0, len(drawn), size * _BATCHES_A_GROUP)
+        with ThreadPoolExecutor(1) as executor:
+            groups = [drawn[start : start + size * _BATCHES_A_GROUP] for start in starts]
+            pending = executor.submit(self._group, groups[0], epoch, 0)
+            for number in range(len(groups)):
+                ready = pending.result()
+                if number + 1 < len(groups):
+                    pending = executor.submit(self._group, groups[number + 1], epoch, number + 1)
+                yield from ready
+
+    def _group(self, indices: npt.NDArray[np.intp], epoch: int, number: int) -> list[Batch]:
+        seed = self._config.seed
+        segments = [
+            self._augment(self._samples[index], np.random.default_rng((seed, _SEGMENT, epoch, number, place)))
+            for place, index in enumerate(indices)
+        ]
+        by_length = sorted(range(len(segments)), key=lambda place: len(segments[place]))
+        batches = []
+        for start in range(0, len(by_length), self._config.batch_size):
+            places = by_length[start : start + self._config.batch_size]
+            chosen = torch.from_numpy(indices[places])
+            batches.append(
+                Batch(
+                    pad_segments([segments[place] for place in places], self._config.features),
+                    self._truth[chosen],
+                    self._possible[chosen],
+                )
+            )
+        order = np.random.default_rng((seed, _ORDER, epoch, number)).permutation(len(batches))
+        return [batches[place] for place in order]
+
+
+def masked_loss(logits: Tensor, truth: Tensor, possible: Tensor, smoothing: float) -> Tensor:
+    """Return each clip's cross entropy over the classes that its corpus can have, ``[batch]``.
+
+    Parameters
+    ----------
+    logits
+        ``[batch, classes]``.
+    truth
+        Class indices, ``[batch]``.
+    possible
+        Which classes the clip's corpus has, bool ``[batch, classes]``.
+    smoothing
+        Share of the target that is spread over these classes.
+    """
+    log_probabilities = torch.log_softmax(logits.masked_fill(~possible, -1e9), dim=1)
+    log_probabilities = log_probabilities.masked_fill(~possible, 0)
+    of_truth = log_probabilities.gather(1, truth[:, None])[:, 0]
+    mean = log_probabilities.sum(dim=1) / possible.sum(dim=1)
+    return -(1 - smoothing) * of_truth - smoothing * mean
+
+
+def batch_loss(network: EmotionNetwork, batch: Batch, config: TrainingConfig, random: np.random.Generator) -> Tensor:
+    """Return a batch's loss, for a share of the batches with pairs of segments mixed."""
+    relative = network.relative(batch.log_mel)
+    smoothing = config.label_smoothing
+    if random.random() >= config.mixup_share:
+        logits = network.classify_relative(relative)
+        return masked_loss(logits, batch.truth, batch.possible, smoothing).mean()
+    part = float(random.beta(config.mixup_alpha, config.mixup_alpha))
+    other = torch.from_numpy(random.permutation(len(batch.truth)))
+    logits = network.classify_relative(part * relative + (1 - part) * relative[other])
+    loss = part * masked_loss(logits, batch.truth, batch.possible, smoothing)
+    loss += (1 - part) * masked_loss(logits, batch.truth[other], batch.possible[other], smoothing)
+    return loss.mean()
+
+
+def read_training_samples(clips: Sequence[Clip], spec: FeatureSpec) -> list[Samples]:
+    """Return the clips' speech at the model's rate, silence at both ends cut, float32 each."""
+    return [trim_silence(read_samples(clip.path, spec.sample_rate_hz), spec.sample_rate_hz).copy() for clip in clips]
+
+
+def read_noises(folder: Path, spec: FeatureSpec) -> list[Samples]:
+    """Return the recordings of noise below a folder at the model's rate.
+
+    Raises
+    ------
+    CorpusError
+        If there is none.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    noises = [read_samples(path, spec.sample_rate_hz) for path in paths]
+    if not noises:
+        raise CorpusError(f"{folder} holds no audio; expected recordings of noise, such as ESC-10")
+    return noises
+
+
+@torch.no_grad()
+def clip_logits(
+    network: nn.Module, clips: Sequence[Clip], config: TrainingConfig, condition: str
+) -> npt.NDArray[np.float32]:
+    """Return the logits of clips under a condition, the mean over each one's segments, ``[shape=(n, classes)]``."""
+    spec, rate_hz = config.features, config.features.sample_rate_hz
+    log_mel = LogMel(spec)
+    network.eval()
+    rows = []
+    for clip in clips:
+        samples = CONDITIONS[condition](read_samples(clip.path, rate_hz))
+        segments = [quantize(log_mel(piece), spec) for piece in cut_segments(trim_silence(samples, rate_hz), rate_hz)]
+        rows.append(np.mean([network(pad_segments([segment], spec))[0].numpy() for segment in segments], axis=0))
+    return np.stack(rows).astype(np.float32)
+
+
+def train(
+    config: TrainingConfig,
+    split: Split,
+    noises: Sequence[Samples],
+    run_folder: Path,
+    report: Callable[[str], None],
+) -> EmotionNetwork:
+    """Train a network, from the run folder's checkpoint on where there is one.
+
+    Parameters
+    ----------
+    config
+        What to train.
+    split
+        The clips; those for test are not touched.
+    noises
+        Environmental noise at the model's rate.
+    run_folder
+        Gets configuration, version of the code, curves and checkpoint.
+    report
+        Called with a line of progress an epoch.
+
+    Raises
+    ------
+    TrainingRunError
+        If the folder holds a run of another configuration.
+    """
+    _start_run(config, run_folder)
+    torch.manual_seed(config.seed)
+    loader = EpochLoader(config, split.train, read_training_samples(split.train, config.features), noises)
+    network = make_network(config)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.epochs * loader.n_batches
+    )
+    done = _resume(run_folder, network, optimizer, schedule)
+    if done:
+        report(f"resuming after epoch {done}")
+    started = time.monotonic()
+    for epoch in range(done, config.epochs):
+        # What dropout draws follows from the epoch too, so that a resumed run repeats it.
+        torch.manual_seed(config.seed * 100_003 + epoch)
+        loss = _train_epoch(network, loader, optimizer, schedule, config, epoch)
+        uar = None
+        if split.development and ((epoch + 1) % _EPOCHS_A_DEVELOPMENT_CHECK == 0 or epoch + 1 == config.epochs):
+            truth = np.array([config.labels.index(clip.emotion) for clip in split.development])
+            predicted = clip_logits(network, split.development, config, "g711").argmax(axis=1)
+            uar = unweighted_average_recall(truth, predicted)
+        elapsed_s = time.monotonic() - started
+        _record_epoch(run_folder, epoch + 1, loss, schedule.get_last_lr()[0], uar)
+        _save(run_folder, epoch + 1, network, optimizer, schedule)
+        left_s = elapsed_s / (epoch + 1 - done) * (config.epochs - epoch - 1)
+        report(
+            f"epoch {epoch + 1}/{config.epochs}  loss {loss:.3f}"
+            + (f"  development UAR {uar:.3f}" if uar is not None else "")
+            + f"  {elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left"
+        )
+    return network.eval()
+
+
+def make_network(config: TrainingConfig) -> EmotionNetwork:
+    """Return the configuration's network, freshly initialised."""
+    network = EmotionNetwork(len(config.labels), config.features.n_mels, config.features.min_db)
+    # Convolutions of few channels are a quarter faster in this layout.
+    return network.to(memory_format=torch.channels_last)
+
+
+def load_run(run_folder: Path) -> tuple[TrainingConfig, EmotionNetwork, Mapping[str, Any]]:
+    """Return a run's configuration, its network as of the last epoch, and what its ``run.yaml`` says.
+
+    Raises
+    ------
+    TrainingRunError
+        If the folder holds no checkpoint.
+    """
+    if not (run_folder / CHECKPOINT_FILE).is_file():
+        raise TrainingRunError(f"no {CHECKPOINT_FILE} in {run_folder}; expected the folder of a training run")
+    config = TrainingConfig.load(run_folder / CONFIG_FILE)
+    network = make_network(config)
+    state = torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)
+    network.load_state_dict(state["network"])
+    run = yaml.safe_load((run_folder / RUN_FILE).read_text(encoding="utf-8"))
+    return config, network.eval(), {**run, "epochs_done": state["epoch"]}
+
+
+def _train_epoch(
+    network: EmotionNetwork,
+    loader: EpochLoader,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    config: TrainingConfig,
+    epoch: int,
+) -> float:
+    """Train for an epoch and return the mean loss."""
+    network.train()
+    random = np.random.default_rng((config.seed, _MIX, epoch))
+    losses = []
+    for batch in loader.batches(epoch):
+        loss = batch_loss(network, batch, config, random)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    return float(np.mean(losses))
+
+
+def _start_run(config: TrainingConfig, run_folder: Path) -> None:
+    """Write down what is run, or refuse a folder of another run."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    config_path = run_folder / CONFIG_FILE
+    if config_path.exists():
+        if TrainingConfig.load(config_path) != config:
+            raise TrainingRunError(
+                f"{run_folder} holds a run of another configuration; expected an empty folder or the same "
+                "configuration: choose another --run folder"
+            )
+        return
+    run = {"commit": code_version(), "torch": str(torch.__version__)}
+    (run_folder / RUN_FILE).write_text(yaml.safe_dump(run), encoding="utf-8")
+    # Last: a folder with a configuration is a run that has begun.
+    config_path.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def code_version() -> str:
+    """Return the commit of this code, or, outside a commit, the hash of its sources."""
+    folder = Path(__file__).parent
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if described.returncode == 0 and not described.stdout.strip().endswith("-dirty"):
+        return described.stdout.strip()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))))
+    return f"sources-{digest.hexdigest()[:12]}"
+
+
+def _resume(
+    run_folder: Path,
+    network: EmotionNetwork,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> int:
+    """Bring everything to the last checkpoint and return the epochs that are done."""
+    path = run_folder / CHECKPOINT_FILE
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    return int(state["epoch"])
+
+
+def _save(
+    run_folder: Path,
+    epoch: int,
+    network: EmotionNetwork,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    state = {
+        "epoch": epoch,
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
+    # A checkpoint is replaced as a whole: an interruption leaves the previous one.
+    part = run_folder / f"{CHECKPOINT_FILE}.part"
+    torch.save(state, part)
+    part.replace(run_folder / CHECKPOINT_FILE)
+
+
+def _record_epoch(run_folder: Path, epoch: int, loss: float, learning_rate: float, uar: float | None) -> None:
+    path = run_folder / CURVES_FILE
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["epoch", "loss", "learning_rate", "development_uar_g711"])
+        writer.writerow([epoch, f"{loss:.5f}", f"{learning_rate:.3e}", "" if uar is None else f"{uar:.4f}"])
+
+
+def _check_keys(what: str, values: Any, expected: set[str]) -> None:
+    found = set(values) if isinstance(values, Mapping) else set()
+    if found != expected:
+        raise TrainingConfigError(
+            f"{what}: missing {sorted(expected - found)}, unknown {sorted(found - expected)}; "
+            f"expected exactly {sorted(expected)}"
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value

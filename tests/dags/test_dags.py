@@ -1,0 +1,119 @@
+"""Every DAG loads, fast, and keeps the project's rules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.airflow
+
+TAGS = {"nightly", "emotion"}
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_all_dags_load(dagbag: Any) -> None:
+    assert dagbag.import_errors == {}
+    assert set(dagbag.dags) == {"nightly_emotion_log"}
+
+
+def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
+    for dag in dagbag.dags.values():
+        assert dag.doc_md, dag.dag_id
+        assert dag.tags, dag.dag_id
+        assert set(dag.tags) <= TAGS
+        assert not dag.catchup
+        for task in dag.tasks:
+            assert task.owner == "callmood"
+            assert task.retries >= 2
+            assert task.retry_exponential_backoff
+
+
+def test_the_docs_are_the_modules_docstring(dagbag: Any) -> None:
+    assert "quarantined with its reason" in dagbag.dags["nightly_emotion_log"].doc_md
+
+
+def test_the_steps_run_one_after_the_other(dagbag: Any) -> None:
+    dag = dagbag.dags["nightly_emotion_log"]
+    order = [
+        "start_night",
+        "plan_recordings",
+        "extract_features",
+        "classify_emotions",
+        "summarize_calls",
+        "validate_tables",
+        "publish_tables",
+        "render_report",
+    ]
+    assert set(dag.task_ids) == set(order)
+    for before, after in zip(order, order[1:], strict=False):
+        assert dag.get_task(before).downstream_task_ids == {after}
+    spark = {task.task_id for task in dag.tasks if type(task).__name__ == "SparkStep"}
+    assert spark == {"extract_features", "classify_emotions", "summarize_calls"}
+
+
+def test_publishing_updates_the_assets(dagbag: Any) -> None:
+    outlets = dagbag.dags["nightly_emotion_log"].get_task("publish_tables").outlets
+    assert {"calls", "emotion_log", "satisfaction_daily", "runs"} <= {asset.name for asset in outlets}
+
+
+def test_no_shell_string_and_no_outside_value_in_a_command(dagbag: Any) -> None:
+    for task in dagbag.dags["nightly_emotion_log"].tasks:
+        assert "Bash" not in type(task).__name__
+
+
+def test_parsing_takes_under_a_second() -> None:
+    """Of the DAG's own modules and the operators they import, in a process that has Airflow loaded."""
+    timed = (
+        "import sys; sys.path.insert(0, 'dags')\n"
+        "import time; import airflow.sdk; from airflow.dag_processing.dagbag import DagBag\n"
+        "start = time.perf_counter(); bag = DagBag('dags')\n"
+        "assert not bag.import_errors, bag.import_errors\n"
+        "print(time.perf_counter() - start)"
+    )
+    tries = []
+    for _ in range(3):
+        timing = subprocess.run([sys.executable, "-c", timed], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert timing.returncode == 0, timing.stderr
+        tries.append(float(timing.stdout.split()[-1]))
+    assert min(tries) < 1.0, tries
+
+
+@pytest.mark.parametrize(
+    ("marker", "error"),
+    [
+        ('{"status": "done"}', None),
+        ('{"status": "failed", "permanent": true, "reason": "r"}', "AirflowFailException"),
+        ('{"status": "failed", "permanent": false, "reason": "r"}', "StepFailed"),
+        ("null", "StepFailed"),
+    ],
+)
+def test_a_step_is_judged_by_its_marker(tmp_path: Path, marker: str, error: str | None) -> None:
+    import dataclasses
+
+    from deployment import read_deployment
+    from steps import judge
+
+    asked = tmp_path / "python"
+    asked.write_text(f"#!/bin/sh\necho '{marker}'\n")
+    asked.chmod(0o700)
+    deployment = dataclasses.replace(read_deployment(), home=tmp_path, jobs_python=str(asked))
+    if error is None:
+        judge("plan_recordings", [], deployment)
+        return
+    with pytest.raises(Exception, match="plan_recordings") as raised:
+        judge("plan_recordings", [], deployment)
+    assert type(raised.value).__name__ == error
+
+
+def test_steps_do_not_see_airflows_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    from steps import _environment
+
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "secret")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", "secret")
+    monkeypatch.setenv("CALLMOOD_STAGING", "kept")
+    assert "secret" not in _environment().values()
+    assert _environment()["CALLMOOD_STAGING"] == "kept"

@@ -1,0 +1,815 @@
+"""calls and satisfaction_daily against the definitions: cases worked out by hand, and a plain reference.
+
+The reference knows nothing of SQL: it lays a call on a grid of 10 ms and counts.
+"""
+
+import math
+import os
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.summary import summarize
+from schemas import TABLES
+from schemas import definitions as d
+from schemas.staging import CALL_AUDIO
+from ser_model.taxonomy import EMOTIONS, VALENCE_AROUSAL
+
+pyspark = pytest.importorskip("pyspark")
+
+pytestmark = pytest.mark.spark
+
+DAY = date(2026, 11, 20)
+START = datetime(2026, 11, 20, 9, tzinfo=UTC)
+RUN_ID = "20261121T083905Z-3fa9c1"
+STEP_S = 0.01
+MAX_SEGMENT_S = 3.0
+
+Probabilities = dict[str, float]
+
+NEUTRAL: Probabilities = {"neutral": 1.0}
+ANGRY: Probabilities = {"angry": 1.0}
+HAPPY: Probabilities = {"happy": 1.0}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn; with probabilities it is classified."""
+
+    role: str
+    start_s: float
+    end_s: float
+    probabilities: Probabilities | None = None
+
+
+def customer(start_s: float, end_s: float, probabilities: Probabilities | None = None) -> Turn:
+    return Turn("customer", start_s, end_s, NEUTRAL if probabilities is None else probabilities)
+
+
+def agent(start_s: float, end_s: float) -> Turn:
+    return Turn("agent", start_s, end_s)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call and, for those of the table of cases, what is to come out."""
+
+    name: str
+    duration_s: float
+    turns: Sequence[Turn]
+    pauses: Sequence[tuple[float, float]] = ()
+    expected: dict[str, Any] = field(default_factory=dict)
+    status: str = "scored"
+    labels: Sequence[str] = EMOTIONS
+
+
+CASES = [
+    Call(
+        "the customer interrupts, the agent answers after half a second",
+        30,
+        [agent(0, 10), customer(9, 12), agent(12.5, 15)],
+        expected={
+            "customer_interruptions": 1,
+            "agent_interruptions": 0,
+            "overlap_s": 1.0,
+            "customer_talk_s": 3.0,
+            "agent_talk_s": 12.5,
+            "median_response_gap_s": 0.5,
+            "longest_turn_s": 10.0,
+            "non_talk_s": 15.5,
+            "longest_silence_s": 15.0,
+        },
+    ),
+    Call(
+        "the agent interrupts",
+        20,
+        [customer(0, 6), agent(5.5, 8)],
+        expected={
+            "customer_interruptions": 0,
+            "agent_interruptions": 1,
+            "overlap_s": 0.5,
+            "median_response_gap_s": None,
+        },
+    ),
+    Call(
+        "back-channels interrupt nobody: inside the agent's turn, and going on after it",
+        30,
+        [agent(0, 10), customer(5, 5.6), customer(9.4, 10.39), agent(12, 13)],
+        expected={
+            "customer_interruptions": 0,
+            "agent_interruptions": 0,
+            "overlap_s": 1.2,
+            "median_response_gap_s": 1.61,
+        },
+    ),
+    Call(
+        "a turn of just 1 s and a lead of just 0.5 s interrupt",
+        30,
+        [agent(0, 10), customer(9.5, 10.5)],
+        expected={"customer_interruptions": 1},
+    ),
+    Call(
+        "a lead under 0.5 s does not interrupt",
+        30,
+        [agent(0, 10), customer(9.6, 12)],
+        expected={"customer_interruptions": 0, "overlap_s": 0.4},
+    ),
+    Call(
+        "long speech that ends within the other's turn does not interrupt",
+        30,
+        [agent(0, 10), customer(5, 9)],
+        expected={"customer_interruptions": 0, "overlap_s": 4.0},
+    ),
+    Call(
+        "two who start together interrupt nobody",
+        30,
+        [agent(2, 6), customer(2, 8)],
+        expected={"customer_interruptions": 0, "agent_interruptions": 0, "overlap_s": 4.0},
+    ),
+    Call(
+        "the customer goes on before the agent answers: one gap, from the last turn",
+        30,
+        [customer(0, 2), customer(4, 6), agent(7, 9), customer(10, 11), agent(14, 15)],
+        expected={"median_response_gap_s": 2.0},
+    ),
+    Call(
+        "digital silence is a pause and no silence",
+        60,
+        [agent(0, 5), customer(45, 55)],
+        pauses=[(10, 40)],
+        expected={"non_talk_s": 15.0, "longest_silence_s": 5.0, "review_reasons": []},
+    ),
+    Call(
+        "the same without digital silence",
+        60,
+        [agent(0, 5), customer(45, 55)],
+        expected={"non_talk_s": 45.0, "longest_silence_s": 40.0, "review_reasons": ["long_silence"]},
+    ),
+    Call(
+        "under 10 s of customer speech has shares, but no index, edge or peak",
+        30,
+        [agent(0, 5), customer(6, 15.9, ANGRY)],
+        expected={
+            "negative_share": 1.0,
+            "dominant_emotion": "angry",
+            "anger_s": 9.9,
+            "anger_peak": None,
+            "mood_start": None,
+            "escalated": None,
+            "recovered": None,
+            "satisfaction_index": None,
+            "satisfaction_low": None,
+            "satisfaction_high": None,
+            "review_reasons": [],
+        },
+    ),
+    Call(
+        "10 s of customer speech have an index; the edges of the mood need 12",
+        30,
+        [customer(6, 16, NEUTRAL)],
+        expected={
+            "satisfaction_index": 60.0,
+            "satisfaction_low": 60.0,
+            "satisfaction_high": 60.0,
+            "anger_peak": 0.0,
+            "mood_start": None,
+            "mood_change": None,
+            "escalated": None,
+        },
+    ),
+    Call(
+        "no agent",
+        20,
+        [customer(2, 14)],
+        expected={
+            "agent_talk_s": 0.0,
+            "median_response_gap_s": None,
+            "overlap_s": 0.0,
+            "agent_interruptions": 0,
+            "non_talk_s": 8.0,
+            "mood_start": 0.0,
+            "mood_end": 0.0,
+        },
+    ),
+    Call(
+        "no customer",
+        20,
+        [agent(2, 14)],
+        expected={
+            "customer_talk_s": 0.0,
+            "dominant_emotion": None,
+            "negative_share": None,
+            "anger_s": None,
+            "mood_q1": None,
+            "satisfaction_index": None,
+            "model_id": None,
+        },
+    ),
+    Call(
+        "nobody",
+        40,
+        [],
+        expected={
+            "customer_talk_s": 0.0,
+            "non_talk_s": 40.0,
+            "longest_silence_s": 40.0,
+            "longest_turn_s": None,
+            "satisfaction_index": None,
+            "review_reasons": ["long_silence"],
+        },
+    ),
+    Call(
+        "mono: moods of the mixed speech, no talk of either side",
+        40,
+        [Turn("mixed", 0, 15, HAPPY), Turn("mixed", 20, 35, NEUTRAL)],
+        expected={
+            "customer_talk_s": None,
+            "agent_talk_s": None,
+            "overlap_s": None,
+            "customer_interruptions": None,
+            "agent_interruptions": None,
+            "median_response_gap_s": None,
+            "longest_turn_s": 15.0,
+            "non_talk_s": 10.0,
+            "positive_share": 0.5,
+            "neutral_share": 0.5,
+            "mood_start": 0.85,
+            "mood_end": 0.0,
+            "dominant_emotion": "neutral",
+        },
+    ),
+    Call(
+        "surprise counts in no share; 60 + 40 x 0.15",
+        40,
+        [customer(0, 15, {"surprised": 1.0})],
+        expected={
+            "positive_share": 0.0,
+            "neutral_share": 0.0,
+            "negative_share": 0.0,
+            "dominant_emotion": "surprised",
+            "satisfaction_index": 66.0,
+        },
+    ),
+    Call(
+        "of equally probable emotions, the first of the taxonomy",
+        40,
+        [customer(0, 9, {"angry": 1.0}), customer(10, 19, {"sad": 1.0})],
+        expected={"dominant_emotion": "sad", "negative_share": 1.0},
+    ),
+    Call(
+        "shares are by probability, not by the most probable; weighted by duration",
+        40,
+        [customer(0, 9, {"neutral": 0.6, "angry": 0.4}), customer(10, 13, {"happy": 0.8, "surprised": 0.2})],
+        expected={
+            "neutral_share": 0.45,
+            "negative_share": 0.3,
+            "positive_share": 0.2,
+            "anger_s": 3.6,
+            "dominant_emotion": "neutral",
+        },
+    ),
+    Call(
+        "escalating: 60 - 20 x 0.5 - 20 - 10 x 0.5 - 10",
+        40,
+        [customer(0, 15, NEUTRAL), customer(20, 35, ANGRY)],
+        expected={
+            "mood_start": 0.0,
+            "mood_end": -0.65,
+            "mood_change": -0.65,
+            "mood_q1": 0.0,
+            "mood_q2": 0.0,
+            "mood_q3": -0.65,
+            "mood_q4": -0.65,
+            "anger_s": 15.0,
+            "anger_peak": 1.0,
+            "escalated": True,
+            "recovered": False,
+            "satisfaction_index": 15.0,
+            "review_reasons": ["sustained_anger", "escalated", "mood_fall", "low_satisfaction"],
+        },
+    ),
+    Call(
+        "recovering: 60 - 20 x 0.075 + 20 x 0.85 - 10 x 0.5 - 10 x 0.5",
+        40,
+        [customer(0, 15, ANGRY), customer(20, 35, HAPPY)],
+        expected={
+            "mood_start": -0.65,
+            "mood_end": 0.85,
+            "mood_change": 1.5,
+            "escalated": False,
+            "recovered": True,
+            "satisfaction_index": 65.5,
+            "review_reasons": ["sustained_anger"],
+        },
+    ),
+    Call(
+        "sadness is a fall of the mood and no escalation",
+        40,
+        [customer(0, 15, NEUTRAL), customer(20, 35, {"sad": 1.0})],
+        expected={
+            "mood_change": -0.75,
+            "escalated": False,
+            "satisfaction_index": 32.5,
+            "review_reasons": ["mood_fall", "low_satisfaction"],
+        },
+    ),
+    Call(
+        "the peak takes 10 s of speech across turns, the agent's left out: 7 s of anger in 10",
+        60,
+        [customer(0, 4), customer(10, 14, ANGRY), agent(14, 20), customer(20, 23, ANGRY), customer(30, 34)],
+        expected={"anger_peak": 0.7, "anger_s": 7.0},
+    ),
+    Call(
+        "a segment across the middle of the call counts in both quarters",
+        40,
+        [customer(8, 11, HAPPY), customer(19, 20, NEUTRAL), customer(20, 22, ANGRY)],
+        expected={"mood_q1": 0.85, "mood_q2": 0.425, "mood_q3": -0.65, "mood_q4": None},
+    ),
+    Call(
+        "an even chance of neutral and angry in each of four segments: an interval",
+        40,
+        [customer(0, 12, {"neutral": 0.5, "angry": 0.5})],
+        expected={
+            "mood_start": -0.325,
+            "anger_peak": 0.5,
+            "satisfaction_index": 30.0,
+            "satisfaction_low": 0.84,
+            "satisfaction_high": 59.16,
+        },
+    ),
+    Call(
+        "a model that does not know anger",
+        40,
+        [customer(0, 15, {"sad": 0.5, "neutral": 0.5})],
+        labels=[emotion for emotion in EMOTIONS if emotion != "angry"],
+        expected={
+            "anger_s": None,
+            "anger_peak": None,
+            "escalated": None,
+            "negative_share": 0.5,
+            "mood_start": -0.375,
+            "satisfaction_index": 40.0,
+        },
+    ),
+    Call(
+        "five interruptions are many",
+        60,
+        [turn for t in range(0, 50, 10) for turn in (agent(t, t + 5), customer(t + 4, t + 7))],
+        expected={"customer_interruptions": 5, "review_reasons": ["many_interruptions"]},
+    ),
+]
+
+
+# Random calls, and the same with more anger
+
+
+def random_call(seed: int) -> Call:
+    rng = random.Random(seed)
+
+    def time(low_s: float, high_s: float) -> float:
+        return round(rng.uniform(low_s, high_s), 2)
+
+    turns = []
+    for role in ("customer", "agent"):
+        at_s = time(0, 8)
+        for _ in range(rng.randint(2, 12)):
+            end_s = round(at_s + time(0.3, 9), 2)
+            weights = [rng.expovariate(1) ** 3 for _ in EMOTIONS]
+            probabilities = {e: weight / sum(weights) for e, weight in zip(EMOTIONS, weights, strict=True)}
+            turns.append(Turn(role, at_s, end_s, probabilities if role == "customer" else None))
+            at_s = round(end_s + time(0.05, 9), 2)
+    duration_s = round(max(turn.end_s for turn in turns) + time(0, 20), 2)
+    pause_s = time(0, duration_s / 2)
+    return Call(f"random {seed}", duration_s, turns, pauses=[(pause_s, round(pause_s + time(0.5, 10), 2))])
+
+
+def angrier(call: Call) -> Call:
+    """Turn into anger a part of another emotion's probability, in some of the customer's turns."""
+    rng = random.Random(call.name)
+    turns = []
+    for turn in call.turns:
+        if turn.probabilities is not None and rng.random() < 0.5:
+            emotion = rng.choice(EMOTIONS)
+            moved = rng.random() * turn.probabilities[emotion]
+            changed = dict(turn.probabilities)
+            changed[emotion] -= moved
+            changed["angry"] += moved
+            turn = replace(turn, probabilities=changed)
+        turns.append(turn)
+    return replace(call, name=f"{call.name}, angrier", turns=turns)
+
+
+RANDOM_CALLS = [random_call(seed) for seed in range(40)]
+ANGRIER_CALLS = [angrier(call) for call in RANDOM_CALLS]
+
+
+# Calls as staged rows
+
+
+def segments(contact_id: str, call: Call) -> Iterator[dict[str, Any]]:
+    turns = sorted(call.turns, key=lambda turn: turn.role)
+    for role, of_role in groupby(turns, key=lambda turn: turn.role):
+        for turn_index, turn in enumerate(sorted(of_role, key=lambda turn: turn.start_s)):
+            pieces = math.ceil((turn.end_s - turn.start_s) / MAX_SEGMENT_S - 1e-9)
+            bounds = [round(turn.start_s + MAX_SEGMENT_S * piece, 6) for piece in range(pieces)] + [turn.end_s]
+            for segment_index, (start_s, end_s) in enumerate(pairwise(bounds)):
+                yield {
+                    "call_date": DAY,
+                    "contact_id": contact_id,
+                    "role": role,
+                    "turn_index": turn_index,
+                    "segment_index": segment_index,
+                    "start_s": float(start_s),
+                    "end_s": float(end_s),
+                    "classified": turn.probabilities is not None,
+                    "run_id": RUN_ID,
+                } | (_classified(turn.probabilities, call.labels) if turn.probabilities is not None else {})
+
+
+def _classified(probabilities: Probabilities, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "emotion": max(probabilities, key=lambda emotion: probabilities[emotion]),
+        "confidence": max(probabilities.values()),
+        **{f"p_{emotion}": probabilities.get(emotion, 0.0) for emotion in labels},
+        "valence": sum(p * VALENCE_AROUSAL[emotion][0] for emotion, p in probabilities.items()),
+        "arousal": sum(p * VALENCE_AROUSAL[emotion][1] for emotion, p in probabilities.items()),
+        "emotion_set": sorted(probabilities),
+        "model_id": "test-1-00000000",
+    }
+
+
+def recording(contact_id: str | None, call: Call) -> dict[str, Any]:
+    return {
+        "call_date": DAY,
+        "contact_id": contact_id,
+        "source_uri": f"s3://recordings/{contact_id or call.name}.wav",
+        "etag": "0",
+        "size_bytes": 1,
+        "last_modified": START,
+        "layout": "amazon-connect",
+        "started_at": START,
+        "status": call.status,
+        "reason_code": None if call.status == "scored" else "no_speech",
+        "duration_s": float(call.duration_s),
+        "run_id": RUN_ID,
+    }
+
+
+def call_audio(contact_id: str, call: Call) -> dict[str, Any]:
+    return {
+        "call_date": DAY,
+        "contact_id": contact_id,
+        "source_uri": f"s3://recordings/{contact_id}.wav",
+        "status": "decoded",
+        "duration_s": float(call.duration_s),
+        "nonspeech_s": 0.0,
+        "pauses": [{"start_s": float(start), "end_s": float(end)} for start, end in call.pauses],
+    }
+
+
+def contact(contact_id: str, queue: str | None, *, expects_recording: bool = True) -> dict[str, Any]:
+    return {
+        "call_date": DAY,
+        "contact_id": contact_id,
+        "queue": queue,
+        "team": None,
+        "agent_id": f"agent of {queue}",
+        "started_at": START,
+        "local_hour": 9,
+        "expects_recording": expects_recording,
+        "attributes": {},
+        "run_id": RUN_ID,
+    }
+
+
+# Spark
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    session = (
+        SparkSession.builder.master("local[2]")
+        .appName("test_summary")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.shuffle.partitions", "2")
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+def run_summary(
+    spark: Any, calls: dict[str, Call], contacts: Sequence[dict[str, Any]] = (), **options: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def frame(table: Any, rows: Sequence[dict[str, Any]]) -> Any:
+        arrow = pa.Table.from_pylist(list(rows), schema=pa.schema([f.with_nullable(True) for f in table.schema]))
+        return spark.createDataFrame(table.conform(arrow))
+
+    made, daily = summarize(
+        spark,
+        emotion_log=frame(TABLES["emotion_log"], [row for key, call in calls.items() for row in segments(key, call)]),
+        call_audio=frame(CALL_AUDIO, [call_audio(key, call) for key, call in calls.items()]),
+        recordings=frame(TABLES["recordings"], [recording(key, call) for key, call in calls.items()]),
+        contacts=frame(TABLES["contacts"], contacts),
+        call_date=DAY,
+        **options,
+    )
+    tables = TABLES["calls"].conform(made.toArrow()), TABLES["satisfaction_daily"].conform(daily.toArrow())
+    made.unpersist()
+    return tables[0].to_pylist(), tables[1].to_pylist()
+
+
+@pytest.fixture(scope="module")
+def summarized(spark: Any) -> dict[str, dict[str, Any]]:
+    """The rows of all cases and of the random calls, computed together, by the calls' names."""
+    calls = {call.name: call for call in [*CASES, *RANDOM_CALLS, *ANGRIER_CALLS]}
+    assert len(calls) == len(CASES) + len(RANDOM_CALLS) + len(ANGRIER_CALLS)
+    rows, _ = run_summary(spark, calls)
+    return {row["contact_id"]: row for row in rows}
+
+
+# The plain reference
+
+
+def reference(call: Call) -> dict[str, Any]:
+    n = round(call.duration_s / STEP_S)
+
+    def on_grid(spans: Sequence[tuple[float, float]]) -> Any:
+        grid = np.zeros(n, dtype=bool)
+        for start_s, end_s in spans:
+            grid[round(start_s / STEP_S) : round(end_s / STEP_S)] = True
+        return grid
+
+    of_role = {role: [turn for turn in call.turns if turn.role == role] for role in ("customer", "agent")}
+    talking = {role: on_grid([(turn.start_s, turn.end_s) for turn in turns]) for role, turns in of_role.items()}
+    silent = ~(talking["customer"] | talking["agent"] | on_grid(call.pauses))
+    figures: dict[str, Any] = {
+        "customer_talk_s": talking["customer"].sum() * STEP_S,
+        "agent_talk_s": talking["agent"].sum() * STEP_S,
+        "overlap_s": (talking["customer"] & talking["agent"]).sum() * STEP_S,
+        "non_talk_s": silent.sum() * STEP_S,
+        "longest_silence_s": max(len(list(run)) for is_silent, run in groupby(silent) if is_silent) * STEP_S,
+        "longest_turn_s": max(turn.end_s - turn.start_s for turn in call.turns),
+        "customer_interruptions": interruptions(of_role["customer"], of_role["agent"]),
+        "agent_interruptions": interruptions(of_role["agent"], of_role["customer"]),
+        "median_response_gap_s": None,
+    }
+    gaps = []
+    for turn in of_role["customer"]:
+        answers = [answer.start_s for answer in of_role["agent"] if answer.start_s >= turn.end_s]
+        resumes = [later.start_s for later in of_role["customer"] if later.start_s > turn.start_s]
+        if answers and not any(resume < min(answers) for resume in resumes):
+            gaps.append(min(answers) - turn.end_s)
+    if gaps:
+        figures["median_response_gap_s"] = float(np.median(gaps))
+    return figures | moods(call)
+
+
+def interruptions(turns: Sequence[Turn], others: Sequence[Turn]) -> int:
+    return sum(
+        any(
+            other.start_s < turn.start_s and round(other.end_s - turn.start_s, 6) >= 0.5 and turn.end_s > other.end_s
+            for other in others
+        )
+        for turn in turns
+        if round(turn.end_s - turn.start_s, 6) >= 1.0
+    )
+
+
+def moods(call: Call) -> dict[str, Any]:
+    pieces = [row for row in segments("", call) if row["classified"]]
+    pieces.sort(key=lambda row: row["start_s"])
+    steps = [(row, round((row["end_s"] - row["start_s"]) / STEP_S)) for row in pieces]
+    of_segment = np.repeat(np.arange(len(steps)), [count for _, count in steps])
+    p = np.array([[row[f"p_{emotion}"] for emotion in EMOTIONS] for row, _ in steps])[of_segment]
+    clock = np.concatenate([row["start_s"] + (np.arange(count) + 0.5) * STEP_S for row, count in steps])
+    of = {emotion: index for index, emotion in enumerate(EMOTIONS)}
+    valences = np.array([VALENCE_AROUSAL[emotion][0] for emotion in EMOTIONS])
+    feelings = valences.copy()
+    feelings[of["angry"]] = -1.0
+    negative = np.isin(EMOTIONS, ["sad", "angry", "fearful", "disgusted"]).astype(float)
+    valence, feeling = p @ valences, p @ feelings
+    total_s = len(p) * STEP_S
+    edge = round(min(max(0.2 * total_s, 6.0), total_s) / STEP_S)
+    quarter = np.floor(clock / (call.duration_s / 4)).astype(int)
+
+    figures: dict[str, Any] = {
+        "negative_share": (p @ negative).mean(),
+        "positive_share": p[:, [of["happy"], of["amused"]]].sum(1).mean(),
+        "neutral_share": p[:, [of["neutral"], of["calm"], of["bored"], of["sleepy"]]].sum(1).mean(),
+        "dominant_emotion": EMOTIONS[int(p.mean(0).argmax())],
+        "anger_s": p[:, of["angry"]].sum() * STEP_S,
+        **{
+            f"mood_q{number + 1}": valence[quarter == number].mean() if (quarter == number).any() else None
+            for number in range(4)
+        },
+    }
+    figures |= dict.fromkeys(("mood_start", "mood_end", "mood_change", "escalated", "recovered"))
+    figures |= dict.fromkeys(("anger_peak", "satisfaction_index", "satisfaction_low", "satisfaction_high"))
+    if total_s < 10 - 1e-6:
+        return figures
+    window = round(10 / STEP_S)
+    sums = np.concatenate([[0], p[:, of["angry"]].cumsum()])
+    figures["anger_peak"] = peak = (sums[window:] - sums[:-window]).max() / window
+    if total_s >= 12 - 1e-6:
+        start, end = valence[:edge].mean(), valence[-edge:].mean()
+        figures |= {"mood_start": start, "mood_end": end, "mood_change": end - start}
+        figures["escalated"] = end - start <= d.ESCALATED_MOOD_CHANGE and peak >= d.ESCALATED_ANGER_PEAK
+        figures["recovered"] = start <= d.RECOVERED_MOOD_START and end - start >= d.RECOVERED_MOOD_CHANGE
+    relief = min(max((feeling[-edge:].mean() + 0.2) / 0.4, 0), 1)
+    index = 60 + 20 * feeling.mean() + 20 * feeling[-edge:].mean() - 10 * figures["negative_share"]
+    index -= 10 * peak * (1 - relief / 2)
+    spreads = []
+    for segment in range(len(steps)):
+        mine = of_segment == segment
+        points = feelings * (20 * mine.mean() + 20 * mine[-edge:].mean()) - negative * 10 * mine.mean()
+        probabilities = p[mine][0]
+        spreads.append(math.sqrt(probabilities @ points**2 - (probabilities @ points) ** 2))
+    spread = math.sqrt(0.7 * sum(s * s for s in spreads) + 0.3 * sum(spreads) ** 2)
+    figures["satisfaction_index"] = index
+    figures["satisfaction_low"] = max(index - 1.6448536 * spread, 0)
+    figures["satisfaction_high"] = min(index + 1.6448536 * spread, 100)
+    return figures
+
+
+# Half a step of the grid at an edge of 6 s, and what it moves in the index; else rounding.
+TOLERANCE = {
+    "anger_s": 0.001,
+    **dict.fromkeys(("mood_start", "mood_end", "mood_change"), 0.003),
+    **{f"mood_q{number}": 0.02 for number in (1, 2, 3, 4)},
+    **dict.fromkeys(("satisfaction_index", "satisfaction_low", "satisfaction_high"), 0.1),
+}
+
+
+def assert_figures(row: dict[str, Any], expected: dict[str, Any], tolerance: dict[str, float]) -> None:
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert row[name] == pytest.approx(value, abs=tolerance.get(name, 2e-4)), name
+        else:
+            assert row[name] == value, name
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_cases_worked_out_by_hand(summarized: dict[str, dict[str, Any]], case: Call) -> None:
+    assert case.expected
+    assert_figures(summarized[case.name], case.expected, {})
+
+
+@pytest.mark.parametrize("call", RANDOM_CALLS, ids=lambda call: call.name)
+def test_random_calls_agree_with_the_plain_reference(summarized: dict[str, dict[str, Any]], call: Call) -> None:
+    assert_figures(summarized[call.name], reference(call), TOLERANCE)
+
+
+def test_random_calls_reach_what_they_are_to_try() -> None:
+    figures = [reference(call) for call in RANDOM_CALLS]
+    for column in ("customer_interruptions", "agent_interruptions", "overlap_s", "satisfaction_index"):
+        assert sum(bool(figure[column]) for figure in figures) > 10, column
+    assert sum(figure["median_response_gap_s"] is not None for figure in figures) > 10
+    assert {figure["satisfaction_index"] is None for figure in figures} == {True, False}
+
+
+def test_shares_and_surprise_are_the_whole_speech(summarized: dict[str, dict[str, Any]]) -> None:
+    for call in RANDOM_CALLS:
+        row = summarized[call.name]
+        speech_s = sum(t.end_s - t.start_s for t in call.turns if t.probabilities)
+        surprised_s = sum((t.end_s - t.start_s) * t.probabilities["surprised"] for t in call.turns if t.probabilities)
+        shares = row["positive_share"] + row["neutral_share"] + row["negative_share"]
+        assert shares <= 1
+        assert shares + surprised_s / speech_s == pytest.approx(1, abs=1e-5)
+
+
+def test_more_anger_never_raises_the_index(summarized: dict[str, dict[str, Any]]) -> None:
+    falls = []
+    for calmer, angry in zip(RANDOM_CALLS, ANGRIER_CALLS, strict=True):
+        before, after = (summarized[call.name]["satisfaction_index"] for call in (calmer, angry))
+        if before is not None:
+            falls.append(before - after)
+    assert min(falls) >= -0.011, "rounding to 0.01 aside"
+    assert sum(fall > 0.1 for fall in falls) > len(falls) / 2
+
+
+def test_talk_and_silence_add_up_to_the_call(summarized: dict[str, dict[str, Any]]) -> None:
+    for call in (*CASES, *RANDOM_CALLS):
+        row = summarized[call.name]
+        if row["customer_talk_s"] is None or call.pauses:
+            continue
+        total_s = row["customer_talk_s"] + row["agent_talk_s"] - row["overlap_s"] + row["non_talk_s"]
+        assert total_s == pytest.approx(call.duration_s, abs=0.005), call.name
+
+
+# The day
+
+
+BY_NAME = {call.name: call for call in CASES}
+RECOVERING = next(call for call in CASES if call.name.startswith("recovering"))
+SURPRISED = next(call for call in CASES if call.name.startswith("surprise counts"))
+NEUTRAL_CALL = Call("neutral", 30, [customer(0, 15)])
+SILENT = Call("silent", 30, [], status="quarantined")
+
+
+def test_a_day_by_hand(spark: Any) -> None:
+    calls = {"a1": RECOVERING, "a2": SURPRISED, "b1": SILENT, "unrecorded": NEUTRAL_CALL}
+    contacts = [
+        contact("a1", "Billing"),
+        contact("a2", "Billing"),
+        contact("b1", "Support"),
+        contact("b2", "Support"),
+        contact("chat", "Support", expects_recording=False),
+    ]
+    made, daily = run_summary(spark, calls, contacts)
+
+    assert [(row["contact_id"], row["queue"]) for row in made] == [
+        ("a1", "Billing"),
+        ("a2", "Billing"),
+        ("unrecorded", None),
+    ]
+    by_scope = {(row["scope"], row["queue"]): row for row in daily}
+    assert list(by_scope) == [
+        ("queue", None),
+        ("queue", "Billing"),
+        ("queue", "Support"),
+        ("team", None),
+        ("total", None),
+    ]
+    total = by_scope["total", None]
+    assert_figures(
+        total,
+        {
+            "call_date": DAY,
+            "contacts_expected": 5,
+            "calls_scored": 3,
+            "calls_indexed": 3,
+            "calls_with_mood_change": 3,
+            "index_sum": 191.5,
+            "index_sumsq": 12246.25,
+            "index_mean": 63.8333,
+            "index_low": 63.8333 - 4.302653 * 1.922094,
+            "index_high": 63.8333 + 4.302653 * 1.922094,
+            "negative_share": 0.166667,
+            "escalated_share": 0.0,
+            "recovered_share": 0.333333,
+            "mood_change_mean": 0.5,
+            "coverage": 0.6,
+        },
+        {},
+    )
+    counts = {
+        queue: (by_scope["queue", queue]["calls_scored"], by_scope["queue", queue]["contacts_expected"])
+        for queue in (None, "Billing", "Support")
+    }
+    assert counts == {None: (1, 1), "Billing": (2, 2), "Support": (0, 2)}
+    support = by_scope["queue", "Support"]
+    assert_figures(support, {"index_sum": 0.0, "index_mean": None, "index_low": None, "coverage": 0.0}, {})
+    assert_figures(by_scope["queue", None], {"index_mean": 60.0, "index_low": None}, {})
+
+
+def test_rows_for_agents_only_if_asked_for(spark: Any) -> None:
+    _, daily = run_summary(spark, {"a1": RECOVERING}, [contact("a1", "Billing")], by_agent=True)
+    agents = [row for row in daily if row["scope"] == "agent"]
+    assert [(row["agent_id"], row["calls_scored"]) for row in agents] == [("agent of Billing", 1)]
+
+
+def test_an_empty_day_has_its_total(spark: Any) -> None:
+    made, daily = run_summary(spark, {})
+    assert made == []
+    (total,) = daily
+    assert_figures(
+        total,
+        {
+            "scope": "total",
+            "contacts_expected": 0,
+            "calls_scored": 0,
+            "index_sum": 0.0,
+            "index_mean": None,
+            "coverage": None,
+        },
+        {},
+    )
+
+
+def test_the_order_of_the_rows_changes_nothing(spark: Any) -> None:
+    calls = {call.name: call for call in RANDOM_CALLS[:20]}
+    backwards = dict(reversed(calls.items()))
+    contacts = [contact(name, f"queue {len(name) % 3}") for name in calls]
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    first = run_summary(spark, calls, contacts)
+    try:
+        spark.conf.set("spark.sql.shuffle.partitions", "5")
+        second = run_summary(spark, backwards, contacts[::-1])
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
+    assert len(first[0]) == 20
+    assert first == second

@@ -1,0 +1,838 @@
+"""The nightly report and the demo's summary, on made-up nights: their numbers are the tables', and nothing leaks."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from infra.demo.summary import print_summary
+from jobs import render_report
+from jobs.settings import load_settings
+from jobs.staging import RunSpec, RunStaging
+from jobs.step import StepContext
+from jobs.storage import LocalStorage
+from jobs.warehouse import RunFigures, Warehouse
+from reporting import figures, words
+from reporting.figures import Speech
+from reporting.report import (
+    ARCS_LIMIT,
+    CALLS_TO_HEAR,
+    FEWEST_TO_HEAR,
+    FILES_LISTED,
+    Call,
+    CallToHear,
+    ModelNote,
+    calls_to_hear,
+    night,
+    reasons_in_words,
+    render_nightly,
+)
+from schemas import TABLES
+from schemas import definitions as d
+from ser_model import errors as ser_errors
+from ser_model.taxonomy import EMOTIONS, MOOD, VALENCE_AROUSAL
+
+DAY = date(2026, 11, 20)
+RUN_ID = "20261121T083905Z-3fa9c1"
+GENERATED_AT = datetime(2026, 11, 21, 8, 42, tzinfo=UTC)
+EVIL = "<script>alert(1)</script> $x^2$ & \x1b[31m"
+ARCS: Mapping[str, Sequence[str]] = {
+    "content": ("neutral", "calm", "happy", "happy"),
+    "delighted": ("happy", "happy", "amused", "happy"),
+    "flat": ("neutral", "bored", "neutral", "calm"),
+    "recovering": ("angry", "angry", "neutral", "happy"),
+    "distressed": ("sad", "fearful", "sad", "sad"),
+    "escalating": ("neutral", "sad", "angry", "angry"),
+    "furious": ("angry", "angry", "angry", "angry"),
+}
+ARC_WEIGHTS = (30, 8, 30, 6, 8, 8, 4)
+
+
+# A maker of made-up nights: segments along an arc, calls from segments, days from calls
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Recordings of a made-up night that were not scored."""
+
+    status: str
+    reason_code: str
+    amount: int = 1
+
+
+ODD = (
+    Odd("quarantined", "truncated"),
+    Odd("quarantined", "not_audio", 2),
+    Odd("skipped", "mono_not_separable"),
+    Odd("skipped", "opted_out"),
+)
+
+
+def made_up_night(
+    calls: int = 24,
+    queues: Sequence[str | None] = ("Billing", "Support", "Sales"),
+    odd: Sequence[Odd] = ODD,
+    unrecorded: int = 2,
+    seed: int = 7,
+    minutes: tuple[float, float] = (2.0, 6.0),
+) -> dict[str, pa.Table]:
+    """A night as it would be published: every table conforms to its schema, and the tables agree with each other."""
+    chance = random.Random(seed)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for number in range(calls):
+        queue = queues[number % len(queues)]
+        # The first queue has the hard calls more often, so that a queue is worst.
+        weights = ARC_WEIGHTS if number % len(queues) else (18, 3, 22, 10, 14, 22, 12)
+        arc = chance.choices(list(ARCS), weights)[0]
+        contact = _contact(rows, chance, number, queue)
+        segments = _segments(chance, contact, ARCS[arc], 60 * chance.uniform(*minutes))
+        rows["emotion_log"] += segments
+        rows["calls"].append(_call(rows["contacts"][-1], segments))
+        _recording(rows, contact, "scored", None)
+    odd_ones = [each for each in odd for _ in range(each.amount)]
+    for number, each in enumerate(odd_ones, start=calls):
+        contact = _contact(rows, chance, number, queues[number % len(queues)])
+        _recording(rows, contact, each.status, each.reason_code)
+    for number in range(calls + len(odd_ones), calls + len(odd_ones) + unrecorded):
+        _contact(rows, chance, number, queues[number % len(queues)])
+    rows["satisfaction_daily"] = [_daily(rows, "total", None)]
+    rows["satisfaction_daily"] += [_daily(rows, "queue", queue) for queue in dict.fromkeys(queues)] if calls else []
+    rows["runs"] = [_run(rows)]
+    return {name: TABLES[name].conform(_table(name, rows[name])) for name in TABLES}
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    schema = TABLES[name].schema
+    known = [{column: row.get(column) for column in schema.names} for row in rows]
+    filled = [{**row, "call_date": DAY, "run_id": RUN_ID} for row in known]
+    return pa.Table.from_pylist(filled, schema=schema)
+
+
+def _contact(rows: dict[str, list[dict[str, Any]]], chance: random.Random, number: int, queue: str | None) -> str:
+    contact = f"{chance.getrandbits(32):08x}-{number:04x}-4582-9582-{chance.getrandbits(48):012x}"
+    started = datetime(2026, 11, 20, 8, tzinfo=UTC) + timedelta(seconds=number * 400 % 36_000)
+    record = {"contact_id": contact, "queue": queue, "started_at": started, "local_hour": started.hour}
+    rows["contacts"].append(record | {"expects_recording": True, "attributes": []})
+    return contact
+
+
+def _recording(rows: dict[str, list[dict[str, Any]]], contact: str, status: str, code: str | None) -> None:
+    uri = f"s3://recordings/CallRecordings/2026/11/20/{contact}_20261120T08:00_UTC.wav"
+    common = {"contact_id": contact, "source_uri": uri, "etag": "e", "status": status, "reason_code": code}
+    rows["recordings"].append(common | {"size_bytes": 1, "last_modified": GENERATED_AT})
+    if status == "quarantined":
+        seen = {"attempts": 1, "first_seen": GENERATED_AT, "last_seen": GENERATED_AT}
+        rows["quarantine"].append(common | seen | {"stage": "extract_features", "status": "open"})
+
+
+def _segments(chance: random.Random, contact: str, arc: Sequence[str], duration_s: float) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    at, turn = 1.0, 0
+    while at < duration_s - 12:
+        for role in ("agent", "customer"):
+            for index in range(chance.randint(1, 4)):
+                length = chance.uniform(1.2, 3.0)
+                row = {"contact_id": contact, "role": role, "turn_index": turn, "segment_index": index}
+                row |= {"start_s": at, "end_s": at + length, "classified": role == "customer"}
+                if role == "customer":
+                    row |= _judged(chance, arc[min(3, int(4 * at / duration_s))])
+                found.append(row)
+                at += length
+            at += chance.uniform(0.3, 1.5)
+        turn += 1
+    return found
+
+
+def _judged(chance: random.Random, emotion: str) -> dict[str, Any]:
+    weights = {each: chance.random() ** 4 for each in EMOTIONS}
+    weights[emotion] += chance.uniform(1.0, 9.0)
+    total = sum(weights.values())
+    probabilities = {each: weight / total for each, weight in weights.items()}
+    top = max(probabilities, key=lambda each: probabilities[each])
+    valence, arousal = (sum(p * VALENCE_AROUSAL[each][axis] for each, p in probabilities.items()) for axis in (0, 1))
+    row = {"emotion": top, "confidence": probabilities[top], "emotion_set": [top], "model_id": "m-1-00000000"}
+    row |= {f"p_{each}": p for each, p in probabilities.items()}
+    return row | {"valence": valence, "arousal": arousal, "loudness_dbfs": -22.0}
+
+
+def _call(contact: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    heard = [part for part in segments if part["classified"]]
+    duration_s = segments[-1]["end_s"] + 1.0
+    edge = max(2, len(heard) // 5)
+
+    def mean(column: str, parts: Sequence[Mapping[str, Any]]) -> float | None:
+        return statistics.fmean(part[column] for part in parts) if parts else None
+
+    def share(mood: str) -> float:
+        return sum(mean(f"p_{each}", heard) or 0.0 for each in EMOTIONS if MOOD[each] == mood)
+
+    start, end = mean("valence", heard[:edge]) or 0.0, mean("valence", heard[-edge:]) or 0.0
+    peak = max(mean("p_angry", heard[at : at + 4]) or 0.0 for at in range(max(1, len(heard) - 3)))
+    index = 60 + 20 * (mean("valence", heard) or 0.0) + 20 * end - 10 * share("negative") - 10 * peak
+    quarters = [[p for p in heard if int(4 * p["start_s"] / duration_s) == quarter] for quarter in range(4)]
+    escalated = end - start <= d.ESCALATED_MOOD_CHANGE and peak >= d.ESCALATED_ANGER_PEAK
+    reasons = {
+        "sustained_anger": peak >= d.SUSTAINED_ANGER_PEAK,
+        "escalated": escalated,
+        "mood_fall": end - start <= d.MOOD_FALL,
+        "low_satisfaction": index <= d.LOW_SATISFACTION,
+    }
+    means = {each: mean(f"p_{each}", heard) or 0.0 for each in EMOTIONS}
+    return {
+        "contact_id": contact["contact_id"],
+        "source_uri": f"s3://recordings/CallRecordings/2026/11/20/{contact['contact_id']}_20261120T08:00_UTC.wav",
+        "started_at": contact["started_at"],
+        "queue": contact["queue"],
+        "duration_s": duration_s,
+        "customer_talk_s": sum(part["end_s"] - part["start_s"] for part in heard),
+        "agent_talk_s": sum(part["end_s"] - part["start_s"] for part in segments if not part["classified"]),
+        "non_talk_s": 10.0,
+        "longest_silence_s": 1.5,
+        "overlap_s": 0.0,
+        "customer_interruptions": 0,
+        "agent_interruptions": 0,
+        "nonspeech_s": 0.0,
+        "dominant_emotion": max(means, key=lambda each: means[each]),
+        **{f"{mood}_share": share(mood) for mood in ("negative", "neutral", "positive")},
+        "mood_start": start,
+        "mood_end": end,
+        "mood_change": end - start,
+        **{f"mood_q{quarter + 1}": mean("valence", parts) for quarter, parts in enumerate(quarters)},
+        "anger_s": 1.0,
+        "anger_peak": peak,
+        "escalated": escalated,
+        "recovered": start <= d.RECOVERED_MOOD_START and end - start >= d.RECOVERED_MOOD_CHANGE,
+        "satisfaction_index": index,
+        "satisfaction_low": max(0.0, index - 6),
+        "satisfaction_high": min(100.0, index + 6),
+        "index_version": 1,
+        "review_reasons": [code for code, holds in reasons.items() if holds],
+        "model_id": "m-1-00000000",
+    }
+
+
+def _daily(rows: Mapping[str, list[dict[str, Any]]], scope: str, queue: str | None) -> dict[str, Any]:
+    calls, contacts = (
+        [row for row in rows[name] if scope == "total" or row["queue"] == queue] for name in ("calls", "contacts")
+    )
+    indices = [call["satisfaction_index"] for call in calls]
+    row: dict[str, Any] = {"scope": scope, "queue": queue if scope == "queue" else None}
+    row |= {"contacts_expected": len(contacts), "calls_scored": len(calls), "calls_indexed": len(calls)}
+    row |= {"calls_with_mood_change": len(calls), "index_sum": sum(indices), "index_sumsq": sum(x * x for x in indices)}
+    row |= {"coverage": len(calls) / len(contacts) if contacts else None}
+    if calls:
+        row |= {
+            "index_mean": statistics.fmean(indices),
+            "negative_share": statistics.fmean(call["negative_share"] for call in calls),
+            "escalated_share": statistics.fmean(call["escalated"] for call in calls),
+            "recovered_share": statistics.fmean(call["recovered"] for call in calls),
+            "mood_change_mean": statistics.fmean(call["mood_change"] for call in calls),
+        }
+    if len(calls) > 1:
+        half = 2.0 * statistics.stdev(indices) / len(indices) ** 0.5
+        row |= {"index_low": row["index_mean"] - half, "index_high": row["index_mean"] + half}
+    return row
+
+
+def _run(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    counts = {each: sum(row["status"] == each for row in rows["recordings"]) for each in ("scored", "quarantined")}
+    counts["skipped"] = len(rows["recordings"]) - sum(counts.values())
+    return counts | {
+        "model_id": "m-1-00000000",
+        "code_version": "0123456789ab",
+        "planned": len(rows["recordings"]),
+        "suppressed": 0,
+        "ignored": 3,
+        "audio_hours": sum(call["duration_s"] for call in rows["calls"]) / 3600,
+        "step_seconds": [("plan_recordings", 1.2), ("extract_features", 21.5), ("publish_tables", 75.0)],
+        "status": "published",
+        "table_versions": [("calls", 3), ("runs", 4)],
+        "published_at": GENERATED_AT - timedelta(minutes=1),
+    }
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pa.Table]:
+    return made_up_night()
+
+
+@pytest.fixture(scope="module")
+def page(tables: dict[str, pa.Table]) -> Page:
+    return Page(render(tables))
+
+
+MODEL = ModelNote(
+    labels=("neutral", "angry"),
+    corpora=("ravdess",),
+    license="CC BY-NC-SA 4.0",
+    commercial_use=False,
+    accuracy="It is.",
+)
+
+
+def render(tables: Mapping[str, pa.Table], **options: Any) -> str:
+    return render_nightly(tables, call_date=DAY, generated_at=GENERATED_AT, **options)
+
+
+class Page(HTMLParser):
+    """A page, read: its text, tags with their attributes, figures by name, and each picture's children."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.text = ""
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.figures: dict[str, list[tuple[float, str]]] = {}
+        self.pictures: list[dict[str, str]] = []
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        if tag not in ("meta", "link", "img", "br", "input"):
+            self._open.append(tag)
+        if tag == "svg":
+            self.pictures.append({"role": attributes.get("role") or "", "by": attributes.get("aria-labelledby") or ""})
+        if tag in ("title", "desc") and self._open[-2] == "svg":
+            self.pictures[-1][f"{tag}-id"] = attributes.get("id") or ""
+        if tag == "data":
+            self._figure = (str(attributes["data-name"]), float(str(attributes["value"])))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.text += data
+        if self._open[-1:] == ["data"]:
+            self.figures.setdefault(self._figure[0], []).append((self._figure[1], data))
+        if self._open[-2:] in (["svg", "title"], ["svg", "desc"]):
+            self.pictures[-1][self._open[-1]] = data
+
+    def one(self, name: str) -> float:
+        values = {value for value, _ in self.figures[name]}
+        assert len(values) == 1, f"{name} is said as {values}"
+        return values.pop()
+
+
+# The page
+
+
+def test_numbers_on_the_page_equal_the_tables(tables: dict[str, pa.Table], page: Page) -> None:
+    columns = ("calls_scored", "contacts_expected", "coverage", "index_mean", "negative_share", "mood_change_mean")
+    for row in tables["satisfaction_daily"].to_pylist():
+        name = "total" if row["scope"] == "total" else f"queue.{row['queue']}"
+        for column in (*columns, "escalated_share", "recovered_share"):
+            assert page.one(f"{name}.{column}") == pytest.approx(row[column], rel=1e-4, abs=1e-6), (name, column)
+    calls = tables["calls"].to_pylist()
+    assert page.one("total.escalated") == sum(call["escalated"] for call in calls) > 0
+    assert page.one("total.recovered") == sum(call["recovered"] for call in calls)
+    for mood in ("neutral", "positive"):
+        mean = statistics.fmean(call[f"{mood}_share"] for call in calls if call["queue"] == "Billing")
+        assert page.one(f"queue.Billing.{mood}_share") == pytest.approx(mean, rel=1e-4)
+    by_contact = {call["contact_id"]: call for call in calls}
+    shown = [name for name in page.figures if name.startswith("call.") and name.endswith(".anger_peak")]
+    assert len(shown) == CALLS_TO_HEAR
+    for name in shown:
+        assert page.one(name) == pytest.approx(by_contact[name.split(".")[1]]["anger_peak"], rel=1e-4)
+    run = tables["runs"].to_pylist(maps_as_pydicts="strict")[0]
+    assert page.one("run.audio_hours") == pytest.approx(run["audio_hours"], rel=1e-4)
+    assert {step: page.one(f"step.{step}") for step in run["step_seconds"]} == run["step_seconds"]
+
+
+def test_what_a_figure_says_is_its_value(page: Page) -> None:
+    said = 0
+    for figures_of_a_name in page.figures.values():
+        for value, text in figures_of_a_name:
+            number = re.fullmatch(r"([\N{MINUS SIGN}+]?[\d,]+)(\.\d+)?(%?)", text)
+            if number is None:
+                continue  # a duration, or a share beyond the last whole percent
+            digits = len(number[2] or ".") - 1
+            shown = float((number[1] + (number[2] or "")).replace("\N{MINUS SIGN}", "-").replace(",", ""))
+            assert shown == pytest.approx(100 * value if number[3] else value, abs=0.5001 * 10**-digits)
+            said += 1
+    assert said > 60
+
+
+def test_counts_reconcile(page: Page) -> None:
+    lines = {name: page.one(name) for name in page.figures if name.startswith("not_scored.")}
+    assert lines == {
+        "not_scored.quarantined.truncated": 1,
+        "not_scored.quarantined.not_audio": 2,
+        "not_scored.skipped.mono_not_separable": 1,
+        "not_scored.skipped.opted_out": 1,
+        "not_scored.expected.no_recording": 2,
+    }
+    for outcome in ("quarantined", "skipped", "no_recording"):
+        by_queue = sum(page.one(f"queue.{queue}.{outcome}") for queue in ("Billing", "Support", "Sales"))
+        assert page.one(f"total.{outcome}") == by_queue > 0
+    scored, expected = page.one("total.calls_scored"), page.one("total.contacts_expected")
+    assert scored + sum(lines.values()) == expected
+
+
+@pytest.mark.parametrize("night_options", [{}, {"calls": 0, "odd": (), "unrecorded": 0}, {"calls": 40}])
+def test_nothing_leaves_the_page(night_options: dict[str, Any]) -> None:
+    page = Page(render(made_up_night(**night_options), model=MODEL))
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|javascript:", page.html.replace("s3://", ""), re.IGNORECASE)
+    forbidden = {"script", "link", "img", "iframe", "object", "embed", "form", "base"}
+    assert forbidden.isdisjoint(tag for tag, _ in page.tags)
+    for tag, attributes in page.tags:
+        assert "src" not in attributes
+        assert not any(name.startswith("on") for name in attributes)
+        assert (attributes.get("href") or "#").startswith("#"), tag
+    policy = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_every_picture_says_what_it_shows_and_every_id_is_its_own(page: Page) -> None:
+    assert len(page.pictures) == 2 + CALLS_TO_HEAR + 24  # two charts, timelines, mood paths
+    for picture in page.pictures:
+        assert picture["role"] == "img"
+        assert picture["by"] == f"{picture['title-id']} {picture['desc-id']}"
+        assert len(picture["title"]) > 10
+        assert len(picture["desc"]) > 10
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [str(attributes["href"])[1:] for _, attributes in page.tags if "href" in attributes]
+    assert links
+    assert set(links) <= set(ids)
+
+
+def test_pictures_take_their_colors_from_the_page(page: Page) -> None:
+    charts = re.findall(r'<svg class="chart".*?</svg>', page.html, re.DOTALL)
+    assert len(charts) == 2
+    assert "var(--mood-negative)" in charts[0]
+    assert "var(--accent)" in charts[1]
+    for chart in charts:
+        assert set(re.findall(r"#[0-9a-f]{6}", chart)) <= {"#16191c"}, "text upon a bar is dark in light and dark"
+
+
+@pytest.mark.parametrize("queue", [EVIL, "$\\frac{$ 50%", "\u65e5\u672c\u8a9e \U0001f600", "'\"><b>", "{{ 7 * 7 }}"])
+def test_names_are_escaped(queue: str) -> None:
+    page = Page(render(made_up_night(queues=(queue, "Support"))))
+    assert not {"script", "b"} & {tag for tag, _ in page.tags}
+    assert words.printable(queue) in page.text
+    descriptions = [picture["desc"] + picture["title"] for picture in page.pictures]
+    assert any(words.printable(queue) in description for description in descriptions)
+    assert "\x1b" not in page.html
+    # matplotlib takes no formula out of it: the chart's label is its beginning, as text.
+    chart = re.search(r'<svg class="chart".*?</svg>', page.html, re.DOTALL)
+    assert chart is not None
+    assert words.printable(queue)[:10] in Page(chart[0]).text.replace(descriptions[0], "")
+
+
+def test_same_tables_in_any_order_give_the_same_bytes(tables: dict[str, pa.Table]) -> None:
+    chance = np.random.default_rng(1)
+    shuffled = {name: rows.take(pa.array(chance.permutation(rows.num_rows))) for name, rows in tables.items()}
+    assert shuffled["calls"] != tables["calls"]
+    assert render(shuffled) == render(tables)
+
+
+def test_a_day_without_recordings_has_a_page() -> None:
+    page = Page(render(made_up_night(calls=0, odd=(), unrecorded=0)))
+    assert "No recordings were planned for this day." in page.text
+    assert RUN_ID in page.text
+    assert not page.pictures
+
+
+def test_a_day_that_was_never_run_has_a_page() -> None:
+    page = Page(render({name: table.empty() for name, table in TABLES.items()}))
+    assert "No recordings were planned for this day." in page.text
+    assert "No run of this day is published." in page.text
+
+
+def test_a_day_whose_recordings_are_all_lost_says_so() -> None:
+    text = Page(render(made_up_night(calls=0, odd=(), unrecorded=5))).text
+    assert "No recordings were planned for this day, though 5 contacts should have one" in text
+    assert words.outcome("no_recording").remedy in text
+
+
+def test_a_degraded_run_is_announced(tables: dict[str, pa.Table]) -> None:
+    runs = tables["runs"].to_pylist()
+    changed = {
+        **tables,
+        "runs": pa.Table.from_pylist([{**runs[0], "status": "published_degraded"}], TABLES["runs"].schema),
+    }
+    assert "published as published degraded" in Page(render(changed)).text
+    assert "published degraded" not in Page(render(tables)).text
+
+
+def test_the_last_run_is_the_one_that_is_shown(tables: dict[str, pa.Table]) -> None:
+    first = tables["runs"].to_pylist()[0]
+    again = {**first, "run_id": "20261121T103905Z-000000", "published_at": first["published_at"] + timedelta(hours=2)}
+    for runs in ([first, again], [again, first]):
+        run = night({**tables, "runs": pa.Table.from_pylist(runs, TABLES["runs"].schema)}).run
+        assert run is not None
+        assert run.run_id == again["run_id"]
+
+
+def test_times_are_of_the_zone(tables: dict[str, pa.Table]) -> None:
+    starts = [start.as_py() for start in tables["calls"]["started_at"]]
+    page = Page(render(tables, time_zone="Asia/Tokyo"))
+    assert all(f"{(start + timedelta(hours=9)):%H:%M}" in page.text for start in starts)
+    assert "Times are of Asia/Tokyo" in page.text
+
+
+def test_many_files_are_cut_and_counted() -> None:
+    text = Page(render(made_up_night(odd=[Odd("quarantined", "not_audio", FILES_LISTED + 7)]))).text
+    assert "and 7 more: table recordings, reason_code not_audio" in text
+
+
+def test_what_the_model_is_comes_from_its_card(tables: dict[str, pa.Table]) -> None:
+    with_note, without = Page(render(tables, model=MODEL)).text, Page(render(tables)).text
+    for said in ("2 emotions: neutral, angry", "It is.", "Trained on ravdess", "not for commercial use"):
+        assert said in with_note
+        assert said not in without
+    assert "AI Act, Article 5(1)(f)" in without
+    assert "Only the customer's side is classified by default" in without
+
+
+def test_classified_agents_are_announced(tables: dict[str, pa.Table]) -> None:
+    column = pa.array(["neutral"] * tables["emotion_log"].num_rows)
+    at = tables["emotion_log"].schema.get_field_index("emotion")
+    changed = {**tables, "emotion_log": tables["emotion_log"].set_column(at, "emotion", column)}
+    assert "In this run agents' speech was classified too." in Page(render(changed)).text
+
+
+def test_paths_of_every_call_only_on_a_small_day() -> None:
+    assert night(made_up_night(calls=ARCS_LIMIT)).every_path
+    large = night(made_up_night(calls=ARCS_LIMIT + 1))
+    assert not large.every_path
+    assert [call.contact_id for call in large.paths] == [each.call.contact_id for each in large.to_hear]
+
+
+# The view
+
+
+def call(contact_id: str = "c", reasons: Sequence[str] = (), **values: Any) -> Call:
+    nothing = dict.fromkeys(each.name for each in fields(Call))
+    known = {"contact_id": contact_id, "review_reasons": reasons, "source_uri": "s3://r/c.wav", "duration_s": 60.0}
+    return Call(**{**nothing, **known, "longest_silence_s": 1.0, **values})
+
+
+RANKING = [
+    pytest.param(
+        [call("b", ["low_satisfaction"], satisfaction_index=5.0), call("a", ["sustained_anger"], anger_peak=0.6)],
+        ["a", "b"],
+        id="the most pressing reason first",
+    ),
+    pytest.param(
+        [call("b", ["sustained_anger"], anger_peak=0.9), call("a", ["sustained_anger", "escalated"], anger_peak=0.7)],
+        ["a", "b"],
+        id="then more reasons",
+    ),
+    pytest.param(
+        [call("b", ["sustained_anger"], anger_peak=0.7), call("a", ["sustained_anger"], anger_peak=0.9)],
+        ["a", "b"],
+        id="then the higher peak",
+    ),
+    pytest.param(
+        [call("b", ["long_silence"]), call("a", ["long_silence"], satisfaction_index=70.0)],
+        ["a", "b"],
+        id="then the lower index, a call without one last",
+    ),
+    pytest.param(
+        [call("b", ["long_silence"]), call("a", ["long_silence"])], ["a", "b"], id="then the id, so that it is stable"
+    ),
+    pytest.param(
+        [call("b", ["some_new_reason"]), call("a", ["many_interruptions"])], ["a", "b"], id="an unknown reason last"
+    ),
+    pytest.param(
+        [
+            *(call(name, satisfaction_index=index) for name, index in (("d", 50.0), ("c", 40.0), ("e", 80.0))),
+            call("a", ["long_silence"]),
+            call("z"),
+        ],
+        ["a", "c", "d"],
+        id="few reasons: filled up with the lowest indices",
+    ),
+    pytest.param([call("z")], [], id="a call without reason or index is not listed"),
+    pytest.param([], [], id="no calls"),
+]
+
+
+@pytest.mark.parametrize(("calls", "expected"), RANKING)
+def test_ranking(calls: list[Call], expected: list[str]) -> None:
+    ranked = calls_to_hear(calls)
+    assert [each.call.contact_id for each in ranked] == expected
+    assert [each.rank for each in ranked] == list(range(1, len(expected) + 1))
+
+
+def test_ranking_has_a_limit() -> None:
+    calls = [call(f"{number:02}", ["long_silence"], satisfaction_index=float(number)) for number in range(40)]
+    assert [each.call.contact_id for each in calls_to_hear(calls)] == [
+        f"{number:02}" for number in range(CALLS_TO_HEAR)
+    ]
+    assert len(calls_to_hear(calls, limit=2)) == 2
+    assert len(calls_to_hear([call("a", satisfaction_index=1.0)] * 9)) == FEWEST_TO_HEAR
+
+
+REASONS = [
+    (call(reasons=["sustained_anger"], anger_peak=0.82), ("Sustained anger: 0.82 on average over 10 s of speech",)),
+    (
+        call(reasons=["escalated", "mood_fall"], anger_peak=0.82, mood_change=-0.456),
+        ("Escalated: the mood fell by 0.46, and anger rose to 0.82",),
+    ),
+    (call(reasons=["mood_fall"], mood_change=-0.5), ("The mood fell by 0.50 from start to end",)),
+    (
+        call(reasons=["low_satisfaction", "long_silence"], satisfaction_index=28.4, longest_silence_s=42.3),
+        ("Low satisfaction: an index of 28, where neutral is 60", "Nobody spoke for 42 s"),
+    ),
+    (
+        call(reasons=["many_interruptions"], customer_interruptions=4, agent_interruptions=3),
+        ("7 interruptions, 4 of them by the customer",),
+    ),
+    (call(reasons=["asked_twice"]), ("asked twice",)),
+    (call(satisfaction_index=55.0), ("No rule was met; its index, 55, is among the day's lowest",)),
+]
+
+
+@pytest.mark.parametrize(("of", "expected"), REASONS)
+def test_reasons_in_words(of: Call, expected: tuple[str, ...]) -> None:
+    assert reasons_in_words(of) == expected
+
+
+def test_every_reason_of_the_definitions_has_its_own_words() -> None:
+    for code, general in d.REVIEW_REASONS.items():
+        (said,) = reasons_in_words(call(reasons=[code], anger_peak=0.7, mood_change=-0.5, satisfaction_index=20.0))
+        assert said not in (general, code.replace("_", " "))
+
+
+def test_every_outcome_of_a_recording_has_its_words() -> None:
+    codes = {kind.reason_code for kind in vars(ser_errors).values() if is_recording_error(kind)}
+    assert len(codes) >= 10
+    assert codes <= set(words.OUTCOMES)
+
+
+def is_recording_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, ser_errors.RecordingError) and "reason_code" in vars(kind)
+
+
+HEADLINES = [
+    ({}, "24 of 31 expected calls were scored, a coverage of 77%; 3 quarantined, 2 skipped and 2 without a recording."),
+    ({"odd": (), "unrecorded": 0}, "24 of 24 expected calls were scored, a coverage of 100%."),
+    (
+        {"odd": (), "unrecorded": 1, "calls": 400, "minutes": (0.5, 0.7)},
+        "400 of 401 expected calls were scored, a coverage of >99%; 1 without a recording.",
+    ),
+    ({"calls": 0}, "In no call did the customer speak long enough to tell a mood."),
+    ({"queues": ("Billing",)}, "9 calls escalated and 0 recovered."),
+    ({"calls": 9}, "Fewer than two queues had 5 calls, too few to say which fared worst."),
+    ({}, "Billing had the lowest index, "),
+    ({}, "which may be chance: the day's mean lies within its interval."),
+    ({"calls": 300, "minutes": (0.5, 0.7)}, "clearly below the day's mean."),
+]
+
+
+@pytest.mark.parametrize(("night_options", "expected"), HEADLINES)
+def test_headline(night_options: dict[str, Any], expected: str) -> None:
+    view = night(made_up_night(**night_options))
+    assert expected in " ".join(view.headline)
+    assert 1 <= len(view.headline) <= 3
+    rendered = Page(render(made_up_night(**night_options))).text
+    assert all(sentence in rendered for sentence in view.headline)
+
+
+def test_queues_are_in_order_of_their_index() -> None:
+    queues = night(made_up_night(calls=40, queues=("A", "B", None, "C"))).queues
+    means = [group.index_mean for group in queues]
+    assert None not in means
+    assert means == sorted(means)  # type: ignore[type-var]
+    assert {group.name for group in queues} == {"A", "B", "no queue", "C"}
+    for group in queues:
+        assert group.moods is not None
+        assert sum(group.moods.stacked) == pytest.approx(1.0)
+
+
+def test_a_timeline_as_a_table_holds_all_speech() -> None:
+    for each in night(made_up_night()).to_hear:
+        assert len(each.stretches) <= 16
+        customer = sum(part.seconds for part in each.speech if part.role == "customer")
+        assert customer > 10
+        assert sum(row.customer_s for row in each.stretches) == pytest.approx(customer)
+        angry = sum(part.seconds * (part.anger or 0) for part in each.speech)
+        assert sum(row.customer_s * (row.anger or 0) for row in each.stretches) == pytest.approx(angry)
+        assert each.stretches[0].start_s == 0
+        assert each.stretches[-1].end_s == each.duration_s
+
+
+@pytest.mark.parametrize("duration_s", [1, 12, 59, 60, 61, 245, 3599, 3600, 4 * 3600])
+def test_ticks_fit_below_a_timeline(duration_s: float) -> None:
+    ticks = CallToHear(rank=1, call=call(duration_s=duration_s), reasons=()).ticks
+    assert ticks[0] == (0, "0:00")
+    assert 1 <= len(ticks) <= 6
+    assert all(place < 95 for place, _ in ticks)
+
+
+# Pictures
+
+
+def test_a_timeline_shows_who_speaks_when() -> None:
+    speech = [
+        Speech("agent", 0.0, 10.0),
+        Speech("customer", 20.0, 23.0, "angry", 0.9, -0.6, 0.9),
+        Speech("customer", 30.0, 32.0, "happy", 0.6, 0.8, 0.0),
+        Speech("customer", 40.0, 41.0),
+    ]
+    picture = figures.timeline("c", "A call", speech, 100.0)
+    assert 'class="agent" d="M0.0 4h100.0' in picture
+    angry, happy, unknown = re.findall(r'<rect class="e-(\w+)" x="([\d.]+)" y="(\d+)" width="([\d.]+)"', picture)
+    assert (angry[0], angry[1], angry[3]) == ("angry", "200.0", "30.0")
+    assert (happy[0], happy[1], happy[3]) == ("happy", "300.0", "20.0")
+    assert unknown[0] == "none"
+    assert int(happy[2]) < int(unknown[2]) < int(angry[2]), "pleasant above, unpleasant below"
+    assert "<title>0:20 to 0:23: angry 90%, anger 0.90</title>" in picture
+    assert "Customer: angry 3 s, happy 2 s. Anger is highest, 0.90, at 0:20." in picture
+    (points,) = re.findall(r'points="([^"]*)"', picture)
+    assert len(points.split()) == 4, "where nothing is classified, the line has no point"
+
+
+@pytest.mark.parametrize("speech", [[], [Speech("agent", 0, 5)], [Speech("customer", 0, 3, "sad", 0.5, -0.5, None)]])
+def test_a_timeline_without_anger_has_no_line(speech: list[Speech]) -> None:
+    assert "polyline" not in figures.timeline("c", "A call", speech, 10.0)
+
+
+def test_a_mood_path_has_a_gap_where_nothing_was_said() -> None:
+    picture = figures.arc("p", "A path", (0.5, None, -0.5, -0.25))
+    assert picture.count("<circle") == 3
+    assert picture.count('class="path"') == 1
+    assert re.findall(r'<circle class="(\w+)"', picture) == ["up", "down", "down"]
+    assert "+0.50, no speech, -0.50, -0.25" in picture
+
+
+def test_every_emotion_and_mood_has_a_color_of_its_own() -> None:
+    assert set(figures.EMOTION_COLORS) == set(EMOTIONS)
+    assert set(figures.MOOD_COLORS) == set(MOOD.values())
+    assert len(set(figures.EMOTION_COLORS.values())) == len(EMOTIONS)
+
+
+NUMBERS = [
+    (words.percent, 0.0, "0%"),
+    (words.percent, 0.001, "<1%"),
+    (words.percent, 0.5, "50%"),
+    (words.percent, 0.997, ">99%"),
+    (words.percent, 1.0, "100%"),
+    (words.percent, None, "\N{EN DASH}"),
+    (words.signed, -0.001, "+0.00"),
+    (words.signed, -0.256, "\N{MINUS SIGN}0.26"),
+    (words.number, 12345.6, "12,346"),
+    (words.clock, 59.6, "1:00"),
+    (words.clock, 3725, "1:02:05"),
+    (words.duration, 12.34, "12.3 s"),
+    (words.duration, 125, "2 min 5 s"),
+    (words.duration, 7260, "2 h 1 min"),
+]
+
+
+@pytest.mark.parametrize(("say", "value", "expected"), NUMBERS)
+def test_numbers_in_words(say: Any, value: float | None, expected: str) -> None:
+    assert say(value) == expected
+
+
+# The step
+
+
+def test_the_step_reports_what_is_published(tables: dict[str, pa.Table], tmp_path: Path) -> None:
+    staging = RunStaging(LocalStorage(tmp_path / "staging"), DAY, RUN_ID)
+    staging.start_run(RunSpec(RUN_ID, DAY, str(tmp_path / "no model"), ("customer",), "0", "2026-11-21T08:39:05Z"))
+    for name, table in TABLES.items():
+        if name != "runs":
+            staging.write_table(table, tables[name])
+    Warehouse(LocalStorage(tmp_path / "warehouse")).publish(staging, run_figures(tables["runs"]))
+    settings = load_settings(
+        recordings="s3://recordings",
+        **{place: str(tmp_path / place) for place in ("staging", "warehouse", "reports")},
+    )
+
+    counts = render_report.run(StepContext(settings, staging, argparse.Namespace()))
+
+    written = (tmp_path / "reports" / "2026-11-20" / "nightly.html").read_bytes()
+    assert counts == {"calls": 24, "bytes": len(written)}
+    page = Page(written.decode())
+    assert page.one("total.calls_scored") == 24
+    assert len([picture for picture in page.pictures if "Timeline" in picture["title"]]) == CALLS_TO_HEAR
+    assert "Anger is highest" in page.html
+
+
+def run_figures(runs: pa.Table) -> RunFigures:
+    row = runs.to_pylist(maps_as_pydicts="strict")[0]
+    names = ("model_id", "code_version", "planned", "scored", "quarantined", "skipped", "suppressed", "ignored")
+    names += ("audio_hours", "step_seconds", "coverage", "scored_of_planned", "status")
+    return RunFigures(**{name: row[name] for name in names})
+
+
+def test_accuracy_is_said_as_the_card_has_it() -> None:
+    result = {"corpus": "ravdess", "speakers": ["17", "18"], "uar": 0.66, "uar_interval": [0.61, 0.712]}
+    result["recall"] = dict.fromkeys(("neutral", "calm", "happy", "sad"), 0.5)
+    metrics = {"results": [{**result, "condition": "clean", "uar": 0.9}, {**result, "condition": "g711"}]}
+    assert render_report.accuracy(metrics) == (
+        "Of acted speech of RAVDESS by 2 speakers whom it never heard, through telephone coding, it recognizes 66% of "
+        "each emotion on average (95% interval 61% to 71%; guessing gives 25%)."
+    )
+    assert render_report.accuracy({}) is None
+
+
+# The demo's summary
+
+
+def summary(tables: Mapping[str, pa.Table], **console: Any) -> str:
+    out = StringIO()
+    print_summary(
+        tables,
+        seconds=90.0,
+        report=Path("out/reports/2026-11-20/nightly.html"),
+        warehouse=Path("my out/warehouse"),
+        console=Console(file=out, width=60, **console),
+    )
+    return out.getvalue()
+
+
+def test_summary_says_what_the_tables_say(tables: dict[str, pa.Table]) -> None:
+    text = summary(tables)
+    view = night(tables)
+    assert "29 planned: 24 scored, 3 quarantined, 2 skipped" in text
+    for line in view.not_scored:
+        assert f"{line.amount} " in text
+        assert line.outcome.reason in text
+    for each in view.to_hear[:5]:
+        assert f"{each.rank}. {each.call.contact_id}" in text
+    assert f"satisfaction index {view.total.index_mean:.0f} (95% interval" in text
+    assert view.run is not None
+    assert f"{40 * view.run.audio_hours:.0f} call hours an hour" in text
+    assert "out/reports/2026-11-20/nightly.html\n" in text
+    assert "make sql OUT='my out' Q=\"select queue" in text, "the query is one line that can be copied"
+
+
+def test_summary_is_plain_where_it_is_no_terminal(tables: dict[str, pa.Table]) -> None:
+    plain, colored = summary(tables), summary(tables, force_terminal=True, color_system="truecolor")
+    assert "\x1b" not in plain
+    assert "\x1b[" in colored
+    assert re.sub(r"\x1b\[[\d;]*m", "", colored) == plain
+
+
+def test_summary_of_an_empty_day() -> None:
+    text = summary(made_up_night(calls=0, odd=(), unrecorded=0))
+    assert "0 planned" in text
+    assert "Moods" not in text
+    assert "Speed" not in text
+
+
+def test_summary_shows_names_as_they_are() -> None:
+    text = summary(made_up_night(queues=(EVIL + "[red]",)))
+    assert words.printable(EVIL) + "[red]" in text
+    assert "\x1b" not in text

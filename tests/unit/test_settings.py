@@ -1,0 +1,90 @@
+"""Settings: where they come from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import SettingsError
+from jobs.settings import load_settings, load_store_settings
+
+GIVEN = {"recordings": "s3://b", "staging": "st", "warehouse": "wh", "reports": "rep"}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("CALLMOOD_")]:
+        monkeypatch.delenv(name)
+
+
+def test_defaults_are_careful() -> None:
+    settings = load_settings(**GIVEN)
+    assert settings.roles == ("customer",)
+    assert not (settings.accept_non_commercial or settings.plain_agent_ids or settings.report_by_agent)
+    assert settings.attributes == ()
+    assert settings.time_zone == "UTC"
+
+
+def test_a_variable_wins_over_the_file_and_an_argument_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "callmood.yaml"
+    file.write_text("recordings: s3://from-file\nstaging: from-file\nwarehouse: w\nreports: r\nroles: [customer, agent]\n")
+    monkeypatch.setenv("CALLMOOD_SETTINGS_FILE", str(file))
+    monkeypatch.setenv("CALLMOOD_STAGING", "from-environment")
+    settings = load_settings(reports="argument")
+    assert (settings.recordings, settings.staging, settings.reports) == ("s3://from-file", "from-environment", "argument")
+    assert settings.roles == ("customer", "agent")
+    assert load_store_settings().warehouse == "w"
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLMOOD_ROLES", "customer, mixed,customer")
+    monkeypatch.setenv("CALLMOOD_ATTRIBUTES", "tier")
+    settings = load_settings(**GIVEN)
+    assert settings.roles == ("customer", "mixed")
+    assert settings.attributes == ("tier",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"recordings": None}, "CALLMOOD_RECORDINGS"),
+        ({"recordings": "/a/folder"}, "CALLMOOD_RECORDINGS"),
+        ({"time_zone": "Berlin"}, "CALLMOOD_TIME_ZONE"),
+        ({"roles": "customer,boss"}, "CALLMOOD_ROLES"),
+        ({"roles": ""}, "CALLMOOD_ROLES"),
+        ({"batch_size": 0}, "CALLMOOD_BATCH_SIZE"),
+        ({"settings_file": "none.yaml"}, "CALLMOOD_SETTINGS_FILE"),
+    ],
+)
+def test_a_wrong_setting_is_named(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(**{**GIVEN, **wrong})
+
+
+def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "callmood.yaml"
+    file.write_text("timezone: Europe/Berlin\n")
+    with pytest.raises(SettingsError, match="TIMEZONE"):
+        load_settings(**GIVEN, settings_file=str(file))
+
+
+@pytest.mark.parametrize(
+    ("key", "message"), [({}, "IDENTITY_KEY_FILE"), ({"identity_key": "short"}, "16"), ({"identity_key_file": "none"}, "none")]
+)
+def test_hashing_needs_a_key(key: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(**GIVEN, **key).identity_secret()
+
+
+def test_the_key_never_shows(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    settings = load_settings(**GIVEN, identity_key_file=str(file), identity_key=None)
+    assert settings.identity_secret() == b"0123456789abcdef0123456789abcdef"
+    assert "0123456789abcdef" not in repr(load_settings(**GIVEN, identity_key="0123456789abcdef"))
