@@ -5,7 +5,7 @@ PYTHON ?= python3
 JOBS := .venv/jobs/bin/python
 export PYTHON
 
-.PHONY: help setup demo run backfill sql test lint tables lock clean
+.PHONY: help setup demo run backfill sql test lint docs lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +17,13 @@ demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] 
 	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(CONTACTS),--contacts "$(CONTACTS)") \
 		$(if $(DATE),--date "$(DATE)") $(if $(LAYOUT),--layout "$(LAYOUT)") $(if $(OUT),--out "$(OUT)")
 
-run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3, staging and warehouse.
-	@$(JOBS) -m infra.night --from "$(DATE)" --to "$(DATE)"
+NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$(MODEL)") $(if $(ROLES),--roles "$(ROLES)")
+
+run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and warehouse; [MODEL=folder] [ROLES=customer,agent].
+	@$(NIGHT) --from "$(DATE)" --to "$(DATE)"
 
 backfill: setup ## Run the nights of the call dates FROM=YYYY-MM-DD to TO=YYYY-MM-DD, both included.
-	@$(JOBS) -m infra.night --from "$(FROM)" --to "$(TO)"
+	@$(NIGHT) --from "$(FROM)" --to "$(TO)"
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
 	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$(OUT)/warehouse") $(if $(Q),"$$Q")
@@ -35,8 +37,9 @@ test: lint ## Check style and types and run every test that needs no more than m
 	@.venv/airflow/bin/python -m pytest tests/dags -m airflow -p no:cacheprovider
 	@$(JOBS) -m pytest tests --ignore tests/dags
 
-tables: setup ## Write docs/tables.md from the schemas.
+docs: setup ## Write docs/tables.md and docs/configuration.md from the code.
 	@$(JOBS) -m schemas.reference > docs/tables.md
+	@$(JOBS) -m jobs.settings > docs/configuration.md
 
 lock: setup ## Lock every environment anew (needs a package registry).
 	@bash infra/lock.sh

@@ -6,9 +6,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 
-def call_date_of(
-    wanted: str | None, logical_date: datetime | None, run_after: datetime | None, zone: ZoneInfo
-) -> date:
+def call_date_of(wanted: str | None, logical_date: datetime | None, run_after: datetime | None, zone: ZoneInfo) -> date:
     """The call date of a DAG run: the one asked for, else the day before the run's own local date.
 
     Parameters

@@ -1,7 +1,6 @@
-"""# nightly_emotion_log
+"""Reads a day's call recordings from S3 and publishes its tables and the nightly report.
 
-Reads the call recordings of a day from S3 and publishes its tables: the emotion log, a row per call, the day's
-satisfaction figures, and the nightly report.
+The tables are the emotion log, a row per call, and the day's satisfaction figures.
 
 **The day** is the parameter `call_date`, else the local day before the run's logical date. Running a day again
 replaces its rows; running two days at once is fine, the same day twice is not (the second waits and retries).
@@ -23,9 +22,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag, get_current_context, task
-
 from call_dates import call_date_of
 from deployment import read_deployment
 from steps import ProcessStep, SparkStep
@@ -74,17 +73,22 @@ def nightly_emotion_log() -> None:
     pulled = "{{{{ ti.xcom_pull(task_ids='start_night')['{}'] }}}}".format
     night = ["--call-date", pulled("call_date"), "--run-id", pulled("run_id")]
     asked = {"--model": "{{ params.model or '' }}", "--roles": "{{ params.roles or '' }}"}
-    common = {"night": night, "deployment": DEPLOYMENT}
+
+    def process(step: str, **options: Any) -> ProcessStep:
+        return ProcessStep(step=step, night=night, deployment=DEPLOYMENT, **options)
+
+    def spark(step: str) -> SparkStep:
+        return SparkStep(step=step, night=night, deployment=DEPLOYMENT)
 
     chain(
         started,
-        ProcessStep(step="plan_recordings", arguments=asked, **common),
-        SparkStep(step="extract_features", **common),
-        SparkStep(step="classify_emotions", **common),
-        SparkStep(step="summarize_calls", **common),
-        ProcessStep(step="validate_tables", **common),
-        ProcessStep(step="publish_tables", outlets=ASSETS, **common),
-        ProcessStep(step="render_report", **common),
+        process("plan_recordings", arguments=asked),
+        spark("extract_features"),
+        spark("classify_emotions"),
+        spark("summarize_calls"),
+        process("validate_tables"),
+        process("publish_tables", outlets=ASSETS),
+        process("render_report"),
     )
 
 

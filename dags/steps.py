@@ -15,7 +15,6 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
 from deployment import Deployment
 
 
@@ -40,7 +39,13 @@ class ProcessStep(BaseOperator):
     ui_color = "#e8f0e4"
 
     def __init__(
-        self, *, step: str, night: list[str], deployment: Deployment, arguments: dict[str, str] | None = None, **kwargs: Any
+        self,
+        *,
+        step: str,
+        night: list[str],
+        deployment: Deployment,
+        arguments: dict[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(task_id=step, **kwargs)
         self.step = step

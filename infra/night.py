@@ -77,7 +77,12 @@ class LocalAirflow:
 
 
 def run_night(
-    call_date: date, airflow: LocalAirflow, staging: Storage, environment: Mapping[str, str], console: Console
+    call_date: date,
+    airflow: LocalAirflow,
+    staging: Storage,
+    environment: Mapping[str, str],
+    console: Console,
+    parameters: Mapping[str, str] | None = None,
 ) -> RunStaging:
     """Run the DAG for a call date and wait for its end.
 
@@ -93,6 +98,8 @@ def run_night(
         The variables of the jobs.
     console
         For the progress: bars on a terminal, plain lines elsewhere.
+    parameters
+        More parameters of the DAG: model, roles.
 
     Returns
     -------
@@ -112,7 +119,7 @@ def run_night(
         # The logical date names the run in Airflow: one of its own for each try of a day.
         now = datetime.now(UTC)
         command = [str(AIRFLOW), "dags", "test", DAG, now.isoformat(timespec="seconds")]
-        command += ["--conf", json.dumps({"call_date": call_date.isoformat()})]
+        command += ["--conf", json.dumps({"call_date": call_date.isoformat(), **(parameters or {})})]
         with _process_group(command, variables, log) as process:
             watch = _Watch(staging, call_date, now, console)
             with watch.progress:
@@ -132,10 +139,17 @@ def run_night(
 
 
 @contextmanager
-def _process_group(command: Sequence[str], environment: Mapping[str, str], log: object) -> Iterator[subprocess.Popen[bytes]]:
+def _process_group(
+    command: Sequence[str], environment: Mapping[str, str], log: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended with all that it started, however the block is left."""
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True  # type: ignore[call-overload]
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # type: ignore[call-overload]
     )
     try:
         yield process
@@ -222,7 +236,7 @@ class _Watch:
             self.progress.remove_task(task)  # type: ignore[arg-type]
         counts = ", ".join(f"{name} {value:g}" for name, value in marker.counts.items() if value)
         words = f"{marker.seconds:.1f} s  {counts}" if marker.status == "done" else f"failed: {marker.reason}"
-        self._console.print(f"{marker.step:<18} {words}", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(f"{marker.step:<18} {words}", markup=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -230,8 +244,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.night", description=__doc__)
     parser.add_argument("--from", dest="first", required=True, help="the first call date, YYYY-MM-DD")
     parser.add_argument("--to", dest="last", required=True, help="the last call date, included")
+    parser.add_argument("--model", help="the folder of another model than the settings name")
+    parser.add_argument("--roles", help="whose speech is classified, instead of what the settings say")
     arguments = parser.parse_args(argv)
-    console = Console()
+    asked = {name: value for name in ("model", "roles") if (value := getattr(arguments, name))}
+    console = Console(soft_wrap=True, highlight=False)
     try:
         first, last = date.fromisoformat(arguments.first), date.fromisoformat(arguments.last)
     except ValueError:
@@ -249,12 +266,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             call_date = first + timedelta(days=offset)
             console.print(f"night of {call_date}; logs: {airflow.log_file}")
             try:
-                run_night(call_date, airflow, staging, os.environ, console)
+                run_night(call_date, airflow, staging, os.environ, console, asked)
             except NightFailed as error:
-                console.print(f"{call_date} failed: {error}", markup=False, soft_wrap=True)
+                console.print(f"{call_date} failed: {error}", markup=False)
                 failed.append(call_date)
     except JobError as error:
-        console.print(str(error), markup=False, soft_wrap=True)
+        console.print(str(error), markup=False)
         return 2
     except KeyboardInterrupt:
         console.print("stopped; what was published stays, the day that ran can be run again")

@@ -31,6 +31,7 @@ from ser_model.taxonomy import valence_arousal
 log = logging.getLogger("callmood.classify")
 
 EMOTION_LOG = TABLES["emotion_log"]
+NOTHING_YET: Mapping[str, float] = dict.fromkeys(("segments", "classified", "calls_failed", "inference_s"), 0)
 _INPUT = [name for name in SEGMENTS.schema.names if name != "source_uri"]
 
 
@@ -70,19 +71,17 @@ def run(context: StepContext) -> Mapping[str, float]:
     results: list[ClassifyResult] = []
     if files:
         spark = spark_session("callmood classify_emotions", settings)
-        tasks = [
-            ClassifyTask(number, file, staging, model, settings.batch_size) for number, file in enumerate(files)
-        ]
+        tasks = [ClassifyTask(number, file, staging, model, settings.batch_size) for number, file in enumerate(files)]
         results = run_tasks(spark, classify, tasks, "classify_emotions")
         spark.stop()
     staging.commit(EMOTION_LOG, [result.emotion_log for result in results])
-    return totals([result.counts for result in results])
+    return totals([NOTHING_YET, *(result.counts for result in results)])
 
 
 def classify(task: ClassifyTask) -> ClassifyResult:
     """Classify a file of segments; runs in a Spark worker."""
     classifier = load_classifier(task.model)
-    counts = {"segments": 0, "classified": 0, "calls_failed": 0, "inference_s": 0.0}
+    counts = dict(NOTHING_YET)
     name = f"{task.number:05d}"
     with task.staging.writer(EMOTION_LOG, name) as writer:
         for batch in task.staging.read_file(SEGMENTS, task.file, _INPUT):

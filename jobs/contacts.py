@@ -137,7 +137,9 @@ def contact_day(record: Mapping[str, Any], layout: Layout, settings: Settings) -
 
 def recording_locations(record: Mapping[str, Any]) -> list[str]:
     """Where the record says that the contact's recordings are."""
-    recordings = record.get("Recordings") or ([record["Recording"]] if isinstance(record.get("Recording"), dict) else [])
+    recordings = record.get("Recordings") or (
+        [record["Recording"]] if isinstance(record.get("Recording"), dict) else []
+    )
     if not isinstance(recordings, list):
         return []
     locations = (entry.get("Location") for entry in recordings if isinstance(entry, dict))

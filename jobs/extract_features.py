@@ -43,6 +43,7 @@ IN_MEMORY_BYTES = 32 * 2**20
 """A larger object is fetched into a temporary file."""
 BUFFERED_ROWS = 2048
 PROGRESS_EVERY_S = 1.0
+NOTHING_YET: Mapping[str, int] = dict.fromkeys(("decoded", "skipped", "quarantined", "fetch_failed", "segments"), 0)
 MAX_FETCH_FAILURES = 0.5
 """Where more of the recordings than this cannot be fetched, the store is out of order and not the recordings."""
 
@@ -131,11 +132,11 @@ def run(context: StepContext) -> Mapping[str, float]:
         results = run_tasks(spark, extract, tasks, "extract_features")
         spark.stop()
 
-    counts = totals([result.counts for result in results])
-    failed = counts.get("fetch_failed", 0)
+    counts = totals([NOTHING_YET, *(result.counts for result in results)])
+    failed = counts["fetch_failed"]
     if failed > MAX_FETCH_FAILURES * len(recordings):
         raise StorageError(
-            f"{failed:.0f} of {len(recordings)} recordings could not be fetched; the store seems out of order: try later"
+            f"{failed:.0f} of {len(recordings)} recordings could not be fetched; is the store in order? Try later"
         )
     staging.commit(SEGMENTS, [result.segments for result in results])
     staging.commit(CALL_AUDIO, [result.call_audio for result in results])
@@ -146,7 +147,7 @@ def extract(task: ExtractTask) -> ExtractResult:
     """Read a task's recordings, write what they hold; runs in a Spark worker."""
     extractor = SegmentExtractor(task.features, task.roles)
     staging, name = task.staging, f"{task.number:05d}"
-    counts: dict[str, int] = {"decoded": 0, "skipped": 0, "quarantined": 0, "fetch_failed": 0, "segments": 0}
+    counts = dict(NOTHING_YET)
     reported = time.monotonic()
     with (
         staging.writer(SEGMENTS, name, {FEATURE_HASH: task.features.hash}) as segments,
@@ -201,8 +202,13 @@ def _fetch(client: Any, recording: Recording) -> BinaryIO:
         raise _AccessDenied("the store refuses the object; check the permissions of the role that reads") from None
     except StorageError as error:
         cause = error.__context__
-        if isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in {"PreconditionFailed", "412"}:
-            raise _ChangedWhileReading("the object was written again since the day was planned; run the day again") from None
+        if isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in {
+            "PreconditionFailed",
+            "412",
+        }:
+            raise _ChangedWhileReading(
+                "the object was written again since the day was planned; run the day again"
+            ) from None
         raise _FetchFailed("the store did not give the object, after all attempts; the next run tries again") from None
     except (OSError, BotoCoreError) as error:
         raise _FetchFailed(f"fetching broke off ({type(error).__name__}); the next run tries again") from None

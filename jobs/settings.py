@@ -70,9 +70,9 @@ class Settings(StoreSettings):
     )
     contacts: str | None = Field(
         None,
-        description="contact records as JSON Lines: a local file, an object s3://bucket/....jsonl, or s3://bucket/prefix "
-        "(every .jsonl object below it); strftime codes in it stand for the UTC dates of the day; without it no queue, "
-        "agent or wait is known",
+        description="contact records as JSON Lines: a local file, an object s3://bucket/....jsonl, or "
+        "s3://bucket/prefix (every .jsonl object below it); strftime codes in it stand for the UTC dates of the day; "
+        "without it no queue, agent or wait is known",
     )
     staging: str = Field(description="where runs keep their tables until publication: a folder or s3://bucket/prefix")
     reports: str = Field(description="where the nightly reports and Data Docs go: a folder or s3://bucket/prefix")
@@ -91,7 +91,8 @@ class Settings(StoreSettings):
     )
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
         ("customer",),
-        description="whose speech is classified, separated by commas. agent: inferring employees' emotions at work is prohibited in the EU "
+        description="whose speech is classified, separated by commas. agent: inferring employees' emotions at work is "
+        "prohibited in the EU "
         "(AI Act, Article 5(1)(f)). mixed: mono recordings, in which the agent's emotions are included",
     )
     identity_key_file: Path | None = Field(
@@ -208,8 +209,8 @@ def code_version() -> str:
     import subprocess
 
     try:
-        found = subprocess.run(  # noqa: S607 - git is found on PATH, as everywhere
-            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
+        found = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - as on PATH
             capture_output=True,
             text=True,
             timeout=10,
@@ -220,3 +221,38 @@ def code_version() -> str:
         import tomllib
 
         return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def configuration_reference() -> str:
+    """The page docs/configuration.md: every setting with its default and its meaning."""
+    lines = [
+        "# Configuration",
+        "",
+        "Made by `make docs` from `jobs/settings.py`; do not edit.",
+        "",
+        "The jobs read these variables, or the same names without `CALLMOOD_`, in lower case, from the YAML file that",
+        "`CALLMOOD_SETTINGS_FILE` names; a variable wins. Credentials of S3 come the AWS way (environment, profile,",
+        "role).",
+        "Airflow's own options for the DAGs are in [operations](operations.md).",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in sorted(Settings.model_fields.items(), key=lambda item: not item[1].is_required()):
+        default = "required" if field.is_required() else _default_in_words(field.default)
+        lines.append(f"| `CALLMOOD_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default_in_words(default: object) -> str:
+    if default is None or default == ():
+        return ""
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{str(default).replace(str(ROOT) + '/', '')}`"
+
+
+if __name__ == "__main__":
+    print(configuration_reference(), end="")  # noqa: T201 - the page

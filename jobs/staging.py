@@ -176,9 +176,7 @@ class RunStaging:
 
     # Tables
 
-    def writer(
-        self, table: Table, task: str = "driver", metadata: Mapping[str, str] | None = None
-    ) -> TableWriter:
+    def writer(self, table: Table, task: str = "driver", metadata: Mapping[str, str] | None = None) -> TableWriter:
         """A writer of one file of the table; what it wrote counts once committed."""
         return TableWriter(self, table, f"{table.name}/{task}-{secrets.token_hex(8)}.parquet", metadata or {})
 

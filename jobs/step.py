@@ -89,7 +89,9 @@ def step_main(
         return _failed(step, staging, started, str(error), permanent=error.permanent)
     except Exception as error:  # the marker must say that the step failed, whatever it was
         log.exception("%s failed unexpectedly", step)
-        return _failed(step, staging, started, f"unexpected {type(error).__name__}; its log says where", permanent=False)
+        return _failed(
+            step, staging, started, f"unexpected {type(error).__name__}; its log says where", permanent=False
+        )
     log.info("%s done in %.1f s: %s", step, time.monotonic() - started, _in_words(counts))
     return 0
 
@@ -108,7 +110,7 @@ def _failed(step: str, staging: RunStaging | None, started: float, reason: str, 
         try:
             staging.end(StepMarker(step, staging.run_id, "failed", seconds, reason=reason, permanent=permanent))
         except JobError as error:
-            log.error("nor could the failure be recorded: %s", error)  # noqa: TRY400 - one line is all there is to say
+            log.error("nor could the failure be recorded: %s", error)
     return EXIT_PERMANENT if permanent else EXIT_TRANSIENT
 
 
@@ -140,7 +142,9 @@ def step_status(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         marker = StepMarker(arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=True)
     except JobError as error:
-        marker = StepMarker(arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=error.permanent)
+        marker = StepMarker(
+            arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=error.permanent
+        )
     print(json.dumps(None if marker is None else asdict(marker)))  # noqa: T201 - the answer
     return 0
 

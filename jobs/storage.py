@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from jobs.errors import SettingsError, StorageAccessDenied, StorageError
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 S3_ATTEMPTS = 10
 _DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -146,29 +148,37 @@ class LocalStorage(Storage):
         self._put(path, lambda part: part.write(content), name_it)
         return created
 
-    def _put(
-        self, path: str, fill: Callable[[BinaryIO], object], name_it: Callable[[Path, Path], object]
-    ) -> None:
+    def _put(self, path: str, fill: Callable[[BinaryIO], object], name_it: Callable[[Path, Path], object]) -> None:
         """Fill a file beside ``path``, then give it the name."""
         target = self.folder / path
-        for last_try in (*[False] * 9, True):
+
+        def put() -> None:
             # The name starts with a dot so that no reader's glob takes a half-written file for a whole one.
             part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
             try:
-                with _local_errors("written", self.location):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with part.open("wb") as file:
-                        fill(file)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    name_it(part, target)
-                return
-            except FileNotFoundError:
-                # Another process's delete() took the folder away in the moment that it was empty.
-                if last_try:
-                    raise
+                with part.open("wb") as file:
+                    fill(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                name_it(part, target)
             finally:
-                part.unlink(missing_ok=True)
+                with suppress(OSError):
+                    part.unlink()
+
+        self._in_folder(target.parent, put)
+
+    def _in_folder(self, folder: Path, work: Callable[[], Made]) -> Made:
+        """Do the work in a folder, which is made where it is missing.
+
+        Another process's ``delete`` may take it away in the moment that it is empty: then both are done again.
+        """
+        with _local_errors("written", self.location):
+            for _ in range(10):
+                with suppress(FileNotFoundError, FileExistsError):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    return work()
+            folder.mkdir(parents=True, exist_ok=True)
+            return work()
 
     def delete(self, path: str) -> None:  # noqa: D102
         with _local_errors("deleted", self.location):
@@ -204,11 +214,7 @@ class LocalStorage(Storage):
         return pyarrow.fs.LocalFileSystem(), self.location
 
     def open_output(self, path: str) -> pyarrow.NativeFile:  # noqa: D102
-        with _local_errors("written", self.location):
-            while True:
-                (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):  # the folder vanished, as in _put
-                    return super().open_output(path)
+        return self._in_folder((self.folder / path).parent, lambda: super(LocalStorage, self).open_output(path))
 
     def options(self) -> dict[str, str]:  # noqa: D102
         return {"location": self.location}
@@ -385,7 +391,9 @@ def s3_errors(where: str) -> Iterator[None]:
             ) from None
         raise StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later") from None
     except BotoCoreError as error:
-        raise StorageError(f"{where} cannot be reached ({type(error).__name__}); check the address and the network") from None
+        raise StorageError(
+            f"{where} cannot be reached ({type(error).__name__}); check the address and the network"
+        ) from None
 
 
 @contextmanager
@@ -395,6 +403,8 @@ def _local_errors(done: str, where: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except PermissionError as error:
-        raise StorageAccessDenied(f"{where} cannot be {done} ({error.strerror}); check the folder's permissions") from None
+        raise StorageAccessDenied(
+            f"{where} cannot be {done} ({error.strerror}); check the folder's permissions"
+        ) from None
     except OSError as error:
         raise StorageError(f"{where} cannot be {done} ({error.strerror}); check the disk and its free space") from None

@@ -40,12 +40,17 @@ def run(context: StepContext) -> Mapping[str, float]:
     staging.write_table(QUARANTINE, carry_forward(quarantine, before))
 
     spark = spark_session("callmood summarize_calls", settings)
+    # Each is read by several parts of the queries, and reading passes through Python: once is enough.
+    emotion_log, call_audio, planned_recordings, contacts = (
+        read_staged(spark, staging, table).cache()
+        for table in (TABLES["emotion_log"], CALL_AUDIO, RECORDINGS, TABLES["contacts"])
+    )
     calls, satisfaction_daily = summarize(
         spark,
-        emotion_log=read_staged(spark, staging, TABLES["emotion_log"]),
-        call_audio=read_staged(spark, staging, CALL_AUDIO),
-        recordings=read_staged(spark, staging, RECORDINGS),
-        contacts=read_staged(spark, staging, TABLES["contacts"]),
+        emotion_log=emotion_log,
+        call_audio=call_audio,
+        recordings=planned_recordings,
+        contacts=contacts,
         call_date=context.call_date,
         by_agent=settings.report_by_agent,
     )
@@ -57,7 +62,7 @@ def run(context: StepContext) -> Mapping[str, float]:
     planned = staging.manifest(PLAN).rows
     if sum(counts.values()) != planned or counts["scored"] != n_calls:
         raise ReconciliationError(
-            f"planned {planned} is not {dict(counts)} with {n_calls} calls; this is a defect of the steps, not of the data"
+            f"planned {planned} is not {dict(counts)} with {n_calls} calls; the steps are at fault, not the data"
         )
     scored = pc.equal(recordings.column("status"), "scored")
     hours = (pc.sum(recordings.filter(scored).column("duration_s")).as_py() or 0.0) / 3600
@@ -76,7 +81,9 @@ def outcomes(staging: RunStaging) -> tuple[pa.Table, pa.Table]:
     The rows of ``recordings``, one an object of the plan, and those of ``quarantine``, one a quarantined one.
     """
     heard = {row["source_uri"]: row for row in staging.read_table(CALL_AUDIO).to_pylist()}
-    with_rows = set(pc.unique(staging.read_table(TABLES["emotion_log"], ["contact_id"]).column("contact_id")).to_pylist())
+    with_rows = set(
+        pc.unique(staging.read_table(TABLES["emotion_log"], ["contact_id"]).column("contact_id")).to_pylist()
+    )
     now = datetime.now(UTC)
     recordings, quarantine = [], []
     for planned in staging.read_table(PLAN).to_pylist():

@@ -46,10 +46,11 @@ DAY_TABLES = tuple(table for table in TABLES.values() if table is not RUNS)
 # Each lost race of commits is one that another day's publisher won: thirty days side by side lose a few each.
 COMMIT_ATTEMPTS = 100
 VIEW_ATTEMPTS = 10
-PARALLEL_FILES = 8
+PARALLEL = 8
 
 log = logging.getLogger("callmood.warehouse")
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -223,11 +224,11 @@ class Warehouse:
         """
         day, run_id = staging.call_date, staging.run_id
         with DayLock(self.storage, day, run_id, self.lease_s) as lock, _delta_errors(self.storage):
-            for table in TABLES.values():
-                self._prepare(table)
+            _at_once(self._prepare, TABLES.values())
             left = self._intent(day)
             if left is not None:
                 log.warning("%s: carrying through the publication of run %s, which died", day, left.run_id)
+                self._check_placed(left)
                 self._carry_through(left, lock)
             if self._is_published(day, run_id):
                 log.warning("%s: run %s was published before; nothing is replaced", day, run_id)
@@ -241,7 +242,7 @@ class Warehouse:
 
     def _prepare(self, table: Table) -> None:
         """Create the Delta table, or give it the columns that its schema gained."""
-        for _ in _attempts():
+        for attempt in range(COMMIT_ATTEMPTS):
             try:
                 handle = self._open(table.name)
                 if handle is None:
@@ -259,12 +260,13 @@ class Warehouse:
                     handle.alter.add_columns(_delta_fields(missing))
                 return
             except CommitFailedError:  # another day's run does the same
-                continue
+                _wait(attempt)
         raise _too_busy(table.name)
 
     def _place(self, staging: RunStaging, manifests: Sequence[Manifest], figures: RunFigures, lock: DayLock) -> Intent:
         """Copy the run's checked files into the partitions, and write the intent that names them."""
         day = staging.call_date
+        present = self._states([manifest.table for manifest in manifests])
         tables = {}
         copies = []
         for manifest in manifests:
@@ -273,7 +275,7 @@ class Warehouse:
                 path = f"{_partition(day)}/part-{staging.run_id}-{number}.parquet"
                 new.append(PublishedFile(path, file.size_bytes, file.rows))
                 copies.append((f"{staging.folder}/{file.path}", f"{manifest.table}/{path}"))
-            tables[manifest.table] = Replacement(tuple(new), self._state(manifest.table).get(day, ()))
+            tables[manifest.table] = Replacement(tuple(new), present[manifest.table].get(day, ()))
         intent = Intent(day, staging.run_id, figures, tables)
 
         def copy(source_and_target: tuple[str, str]) -> None:
@@ -294,7 +296,6 @@ class Warehouse:
     def _carry_through(self, intent: Intent, lock: DayLock) -> None:
         """Commit what the intent names, as far as that was not done before, and clean up."""
         day = intent.call_date
-        self._check_placed(intent)
         versions = {
             name: self._commit(TABLES[name], day, replacement.new, lock) for name, replacement in intent.tables.items()
         }
@@ -312,7 +313,7 @@ class Warehouse:
         """
         append = table is RUNS
         transaction = f"{PARTITION_COLUMN}={day}"
-        for _ in _attempts():
+        for attempt in range(COMMIT_ATTEMPTS):
             handle = self._open(table.name)
             if handle is None:
                 raise _gone(self.storage.uri(table.name))
@@ -332,7 +333,7 @@ class Warehouse:
                     commit_properties=CommitProperties(app_transactions=[Transaction(transaction, number)]),
                 )
             except CommitFailedError:
-                continue
+                _wait(attempt)
         raise _too_busy(table.name)
 
     def _append_marker(self, intent: Intent, versions: Mapping[str, int], lock: DayLock) -> None:
@@ -373,8 +374,8 @@ class Warehouse:
     def _clean(self, day: date, lock: DayLock) -> None:
         """Delete the day's files that no table names, and what a write that was cut short left."""
         doomed = []
-        for name in TABLES:
-            kept = {f"{name}/{file.path}" for file in self._state(name).get(day, ())}
+        for name, days in self._states(TABLES).items():
+            kept = {f"{name}/{file.path}" for file in days.get(day, ())}
             present = self.storage.files(f"{name}/{_partition(day)}")
             doomed += [file.path for file in present if file.path not in kept]
         cut_short = _intent_path(day).replace("/", "/.")
@@ -401,7 +402,7 @@ class Warehouse:
         with _delta_errors(self.storage):
             for _ in range(VIEW_ATTEMPTS):
                 markers = self._state(RUNS.name)
-                current = {name: self._state(name) for name in names}
+                current = self._states(names)
                 intents = {intent.call_date: intent for intent in self._intents()}
                 markers_after = self._state(RUNS.name)
                 days = set(markers_after)
@@ -469,6 +470,10 @@ class Warehouse:
         """Return the files of each day at the table's current version; none where there is no table."""
         handle = self._open(name)
         return {} if handle is None else _files_by_day(handle)
+
+    def _states(self, names: Iterable[str]) -> dict[str, DayFiles]:
+        names = list(names)
+        return dict(zip(names, _at_once(self._state, names), strict=True))
 
     def _is_published(self, day: date, run_id: str) -> bool:
         path = _marker_path(day, run_id)
@@ -622,19 +627,15 @@ def _files_by_day(handle: DeltaTable) -> DayFiles:
     return {day: tuple(sorted(files, key=lambda file: file.path)) for day, files in days.items()}
 
 
-def _attempts() -> Iterator[int]:
-    """Count attempts at a commit, waiting a random time between them."""
-    for attempt in range(COMMIT_ATTEMPTS):
-        if attempt:
-            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))  # noqa: S311 - it only has to differ
-        yield attempt
+def _wait(attempt: int) -> None:
+    """Wait after a lost commit: a random time, longer from attempt to attempt, so that two do not meet again."""
+    time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))  # noqa: S311 - it only has to differ
 
 
-def _at_once(work: Callable[[Item], object], items: Sequence[Item]) -> None:
+def _at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Do the work on every item, several at once; raises the first error."""
-    with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-        for _ in pool.map(work, items):
-            pass
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(work, items))
 
 
 def _too_busy(table: str) -> StorageError:

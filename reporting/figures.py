@@ -211,7 +211,8 @@ def _in_words(speech: Sequence[Speech]) -> str:
     for part in heard:
         seconds[str(part.emotion)] = seconds.get(str(part.emotion), 0.0) + part.seconds
     longest_first = sorted(seconds, key=lambda emotion: -seconds[emotion])
-    says = f"Customer: {', '.join(f'{emotion} {seconds[emotion]:.0f} s' for emotion in longest_first)}."
+    who = "Both sides" if any(part.role == "mixed" for part in heard) else "Customer"
+    says = f"{who}: {', '.join(f'{emotion} {seconds[emotion]:.0f} s' for emotion in longest_first)}."
     worst = max(heard, key=lambda part: part.anger or 0.0)
     return says if worst.anger is None else f"{says} Anger is highest, {worst.anger:.2f}, at {clock(worst.start_s)}."
 

@@ -141,6 +141,11 @@ class CallToHear:
         return max([self.call.duration_s, 1.0, *(part.end_s for part in self.speech)])
 
     @property
+    def mixed(self) -> bool:
+        """Whether both sides are in one channel and cannot be told apart."""
+        return any(part.role == "mixed" for part in self.speech)
+
+    @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Times below the timeline: each its place, 0 to 100, and what it says."""
         step = next((step for step in _NICE_SECONDS if self.duration_s / step <= 6), _NICE_SECONDS[-1])

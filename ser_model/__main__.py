@@ -19,6 +19,7 @@ from pathlib import Path
 from ser_model.corpora import CORPORA, CorpusContents, read_corpus
 from ser_model.errors import EvaluationError, SerModelError
 
+TRAINING_MODULES = ("torch", "onnx", "onnxscript")
 SHIPPED_MODEL = Path(__file__).parent / "models" / "research"
 
 
@@ -29,6 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except SerModelError as error:
         print(f"{error.reason_code}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING_MODULES:
+            raise
+        print(
+            f"no module {error.name}; training and export need what the other commands do not: "
+            f"python -m pip install {' '.join(TRAINING_MODULES)}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -41,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, required=True, help="a file of ser_model/configs/")
     train.add_argument("--run", type=Path, required=True, help="run folder; a run in it is resumed")
     train.add_argument("--noise", type=Path, help="folder of environmental noise, such as ESC-10")
-    train.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch")
+    # One core makes segments while the others train.
+    threads = max(1, (os.cpu_count() or 1) - 1)
+    train.add_argument("--threads", type=int, default=threads, help=f"threads of torch (default: {threads})")
     _add_corpora(train)
     train.set_defaults(command=_train)
 

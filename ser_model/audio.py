@@ -117,7 +117,7 @@ class AudioReader:
             raise TooShort(f"found {info.duration_s:.2f} s; expected at least {MIN_DURATION_S:g} s of call")
         if info.duration_s > MAX_DURATION_S:
             raise TooLong(
-                f"found {info.duration_s / 3600:.1f} h; expected at most {MAX_DURATION_S / 3600:g} h: split the recording"
+                f"found {info.duration_s / 3600:.1f} h; expected at most {MAX_DURATION_S / 3600:g} h: split it"
             )
 
     def blocks(self) -> Iterator[Samples]:

@@ -5,6 +5,7 @@ speakers by the exported file. The card's numbers come from here, never from a h
 """
 
 import hashlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -29,6 +30,7 @@ OPSET: Final = 18
 
 _TEMPLATE: Final = Path(__file__).parent / "configs" / "card.md"
 _TOLERANCE: Final = 1e-4
+_CARD_WIDTH: Final = 118
 
 
 def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, CorpusContents]) -> None:
@@ -203,7 +205,7 @@ def _card_values(
         "feature_hash": card.feature_spec.hash,
         "commit": card.training_commit,
         "corpora": corpora,
-        "protocol": protocol,
+        "protocol": textwrap.fill(protocol, _CARD_WIDTH),
         "figures": rows,
         "confusion_of": f"{CORPORA[shown.corpus].title}, {shown.condition}, {shown.n} clips",
         "confusion": "\n".join(lines),

@@ -183,7 +183,7 @@ class SegmentExtractor:
         return segments, nonspeech_s
 
     def _describe(self, segment: Segment, samples: npt.NDArray[np.float32]) -> Segment | None:
-        """The segment with its features; without where it is too short to tell an emotion; None where it is no voice."""
+        """The segment with its features; without them where it is too short for that; None where it is no voice."""
         if len(samples) < self.speech.min_segment_s * self.features.sample_rate_hz:
             return segment
         power = self._log_mel.power_spectra(samples)
@@ -198,7 +198,7 @@ def _segment(role: Role, piece: Piece) -> Segment:
 
 
 class _Listener:
-    """Hears a recording block by block: keeps every channel's levels, and as 16 bit the samples that are needed again."""
+    """Hears a recording block by block: keeps all levels, and as 16 bit the samples that are needed again."""
 
     def __init__(self, sample_rate_hz: int, keep: Sequence[bool]) -> None:
         self._frame_length = round(FRAME_S * sample_rate_hz)

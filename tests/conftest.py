@@ -26,7 +26,11 @@ def voice() -> Callable[..., object]:
     import numpy as np
 
     def make(
-        seconds: float, pitch_hz: float = 140.0, level_dbfs: float = -22.0, syllables_hz: float = 4.0, rate_hz: int = 8000
+        seconds: float,
+        pitch_hz: float = 140.0,
+        level_dbfs: float = -22.0,
+        syllables_hz: float = 4.0,
+        rate_hz: int = 8000,
     ) -> np.ndarray:
         time_s = np.arange(round(seconds * rate_hz)) / rate_hz
         tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, int(3400 / pitch_hz)))

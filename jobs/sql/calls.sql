@@ -1,43 +1,48 @@
 -- calls: a row a scored recording. The constants (:...) and what they mean are in schemas/definitions.py; the
 -- expressions in braces are sums over the emotions of a mood (jobs/summary.py).
-WITH scored AS (
-    SELECT r.call_date, r.contact_id, r.source_uri, r.started_at, r.run_id, a.duration_s, a.nonspeech_s, a.pauses
-    FROM recordings r JOIN call_audio a ON a.source_uri = r.source_uri
-    WHERE r.status = 'scored'
+WITH
+-- Who spoke when. Pauses of the recording (digital silence) stand in the same order as a role of their own.
+
+spans AS (
+    SELECT contact_id, role, turn_index, start_s, end_s FROM emotion_log
+    UNION ALL
+    SELECT contact_id, 'pause', position, pause.start_s, pause.end_s
+    FROM call_audio LATERAL VIEW posexplode(pauses) AS position, pause
+    WHERE status = 'decoded'
 ),
-
--- Who spoke when
-
+spans_of_call AS (
+    SELECT * FROM spans DISTRIBUTE BY contact_id
+),
 turns AS (
     SELECT contact_id, role, turn_index, min(start_s) AS start_s, max(end_s) AS end_s
-    FROM emotion_log LEFT SEMI JOIN scored USING (contact_id)
+    FROM spans_of_call
     GROUP BY contact_id, role, turn_index
 ),
 -- The turns of one side do not overlap, so that the only turn of the other side that can be going on when a turn
 -- starts is the other side's last one before it.
 turns_in_order AS (
     SELECT *,
+        end_s - start_s AS length_s,
         last(IF(role = 'agent', start_s, NULL), true) OVER earlier AS agent_start_s,
         last(IF(role = 'agent', end_s, NULL), true) OVER earlier AS agent_end_s,
         last(IF(role = 'customer', start_s, NULL), true) OVER earlier AS customer_start_s,
-        last(IF(role = 'customer', end_s, NULL), true) OVER earlier AS customer_end_s
+        last(IF(role = 'customer', end_s, NULL), true) OVER earlier AS customer_end_s,
+        coalesce(max(end_s) OVER earlier, 0) AS covered_until_s
     FROM turns
     WINDOW earlier AS (PARTITION BY contact_id ORDER BY start_s, role ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ),
 turns_with_other AS (
     SELECT *,
-        IF(role = 'customer', agent_start_s, customer_start_s) AS other_start_s,
-        IF(role = 'customer', agent_end_s, customer_end_s) AS other_end_s
+        CASE role WHEN 'customer' THEN agent_start_s WHEN 'agent' THEN customer_start_s END AS other_start_s,
+        CASE role WHEN 'customer' THEN agent_end_s WHEN 'agent' THEN customer_end_s END AS other_end_s
     FROM turns_in_order
 ),
 turns_judged AS (
     SELECT *,
-        end_s - start_s AS length_s,
-        greatest(least(end_s, other_end_s) - start_s, 0) AS overlap_s,
         other_start_s < start_s
             AND round(other_end_s - start_s, 6) >= :interruption_lead_s
             AND end_s > other_end_s
-            AND round(end_s - start_s, 6) >= :back_channel_s AS interrupts,
+            AND round(length_s, 6) >= :back_channel_s AS interrupts,
         -- The agent's first turn after the customer's last.
         IF(
             role = 'agent' AND customer_end_s <= start_s AND coalesce(agent_start_s < customer_end_s, true),
@@ -51,38 +56,16 @@ talk AS (
         bool_or(role = 'mixed') AS mixed,
         sum(IF(role = 'customer', length_s, 0)) AS customer_talk_s,
         sum(IF(role = 'agent', length_s, 0)) AS agent_talk_s,
-        sum(IF(other_end_s IS NULL, 0, overlap_s)) AS overlap_s,
+        sum(IF(other_end_s > start_s, least(end_s, other_end_s) - start_s, 0)) AS overlap_s,
         count_if(role = 'customer' AND interrupts) AS customer_interruptions,
         count_if(role = 'agent' AND interrupts) AS agent_interruptions,
         median(response_gap_s) AS median_response_gap_s,
-        max(length_s) AS longest_turn_s
-    FROM turns_judged
-    GROUP BY contact_id
-),
-
--- Silence: what neither turns nor pauses of the recording cover
-
-covered AS (
-    SELECT contact_id, start_s, end_s FROM turns
-    UNION ALL
-    SELECT contact_id, pause.start_s, pause.end_s FROM scored LATERAL VIEW explode(pauses) AS pause
-),
-covered_in_order AS (
-    SELECT contact_id, start_s, end_s,
-        coalesce(
-            max(end_s) OVER (
-                PARTITION BY contact_id ORDER BY start_s, end_s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-            ),
-            0
-        ) AS covered_until_s
-    FROM covered
-),
-silence AS (
-    SELECT contact_id,
+        max(IF(role = 'pause', NULL, length_s)) AS longest_turn_s,
+        -- Silence before each turn or pause; what comes after the last is added below.
         sum(greatest(start_s - covered_until_s, 0)) AS silence_s,
         max(greatest(start_s - covered_until_s, 0)) AS longest_silence_s,
         max(end_s) AS covered_until_s
-    FROM covered_in_order
+    FROM turns_judged
     GROUP BY contact_id
 ),
 
@@ -90,10 +73,11 @@ silence AS (
 -- from_s and until_s are a segment's place in this speech, from 0 to speech_s; start_s and end_s in the call.
 
 speech AS (
-    SELECT l.*, c.duration_s, l.end_s - l.start_s AS length_s,
+    SELECT l.contact_id, l.turn_index, l.segment_index, l.start_s, l.end_s, l.end_s - l.start_s AS length_s,
+        l.valence, l.model_id, {probabilities}, a.duration_s,
         {positive} AS positive, {neutral} AS neutral, {negative} AS negative,
         {feeling} AS feeling, {feeling_squared} AS feeling_squared, {feeling_negative} AS feeling_negative
-    FROM emotion_log l JOIN scored c USING (contact_id)
+    FROM emotion_log l JOIN call_audio a ON a.contact_id = l.contact_id AND a.status = 'decoded'
     WHERE l.classified AND l.role IN ('customer', 'mixed') AND l.end_s > l.start_s
 ),
 speech_placed AS (
@@ -187,7 +171,7 @@ mood AS (
 ),
 -- Rounded here, so that flags and reasons follow from the published figures, whatever order sums were taken in.
 measured AS (
-    SELECT c.*,
+    SELECT r.call_date, r.contact_id, r.source_uri, r.started_at, r.run_id, a.duration_s, a.nonspeech_s,
         coalesce(t.mixed, false) AS mixed,
         round(coalesce(t.customer_talk_s, 0), 3) AS customer_talk_s,
         round(coalesce(t.agent_talk_s, 0), 3) AS agent_talk_s,
@@ -197,10 +181,10 @@ measured AS (
         round(t.median_response_gap_s, 3) AS median_response_gap_s,
         round(t.longest_turn_s, 3) AS longest_turn_s,
         round(
-            coalesce(s.silence_s, 0) + greatest(c.duration_s - coalesce(s.covered_until_s, 0), 0), 3
+            coalesce(t.silence_s, 0) + greatest(a.duration_s - coalesce(t.covered_until_s, 0), 0), 3
         ) AS non_talk_s,
         round(
-            greatest(coalesce(s.longest_silence_s, 0), c.duration_s - coalesce(s.covered_until_s, 0)), 3
+            greatest(coalesce(t.longest_silence_s, 0), a.duration_s - coalesce(t.covered_until_s, 0)), 3
         ) AS longest_silence_s,
         m.model_id, m.dominant_emotion,
         m.speech_s IS NOT NULL AND round(m.speech_s, 6) >= :min_customer_speech_s AS indexed,
@@ -214,10 +198,11 @@ measured AS (
         round(m.anger_s, 3) AS anger_s,
         round(m.anger_peak, 4) AS anger_peak,
         m.feeling_mean, m.feeling_end, m.spread
-    FROM scored c
-    LEFT JOIN talk t USING (contact_id)
-    LEFT JOIN silence s USING (contact_id)
-    LEFT JOIN mood m USING (contact_id)
+    FROM recordings r
+    JOIN call_audio a ON a.source_uri = r.source_uri
+    LEFT JOIN talk t ON t.contact_id = r.contact_id
+    LEFT JOIN mood m ON m.contact_id = r.contact_id
+    WHERE r.status = 'scored'
 ),
 judged AS (
     SELECT *,
@@ -281,5 +266,4 @@ SELECT f.call_date, f.contact_id, f.source_uri, f.started_at, k.queue, k.team, k
         reason -> reason IS NOT NULL
     ) AS review_reasons,
     f.model_id, f.run_id
-FROM flagged f LEFT JOIN contacts k USING (contact_id)
-ORDER BY f.contact_id, f.started_at
+FROM flagged f LEFT JOIN contacts k ON k.contact_id = f.contact_id

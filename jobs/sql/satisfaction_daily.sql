@@ -13,37 +13,35 @@ WITH expected AS (
     LEFT JOIN calls c ON c.source_uri = r.source_uri
     WHERE k.expects_recording OR r.source_uri IS NOT NULL
 ),
+-- Each contact counts in its scopes. A row that counts nothing stands for the total of a day without a call.
 scoped AS (
-    SELECT 'total' AS scope, NULL AS queue, NULL AS team, NULL AS agent_id, e.* EXCEPT (queue, team, agent_id)
-    FROM expected e
+    SELECT inline(filter(
+            array(
+                named_struct('scope', 'total', 'of_queue', NULL, 'of_team', NULL, 'of_agent_id', NULL),
+                named_struct('scope', 'queue', 'of_queue', queue, 'of_team', NULL, 'of_agent_id', NULL),
+                named_struct('scope', 'team', 'of_queue', NULL, 'of_team', team, 'of_agent_id', NULL),
+                named_struct('scope', 'agent', 'of_queue', NULL, 'of_team', NULL, 'of_agent_id', agent_id)
+            ),
+            place -> :by_agent OR place.scope <> 'agent'
+        )), *
+    FROM expected
     UNION ALL
-    SELECT 'queue', queue, NULL, NULL, e.* EXCEPT (queue, team, agent_id) FROM expected e
-    UNION ALL
-    SELECT 'team', NULL, team, NULL, e.* EXCEPT (queue, team, agent_id) FROM expected e
-    UNION ALL
-    SELECT 'agent', NULL, NULL, agent_id, e.* EXCEPT (queue, team, agent_id) FROM expected e WHERE :by_agent
-),
--- The total is there on a day without a call, too.
-scopes AS (
-    SELECT 'total' AS scope, NULL AS queue, NULL AS team, NULL AS agent_id
-    UNION
-    SELECT scope, queue, team, agent_id FROM scoped
+    SELECT 'total', NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL
 ),
 sums AS (
-    SELECT s.scope, s.queue, s.team, s.agent_id,
-        count(DISTINCT e.expected_id) AS contacts_expected,
-        count_if(e.scored) AS calls_scored,
-        count(e.satisfaction_index) AS calls_indexed,
-        count(e.mood_change) AS calls_with_mood_change,
-        CAST(coalesce(sum(e.satisfaction_index), 0) AS DOUBLE) AS index_sum,
-        CAST(coalesce(sum(e.satisfaction_index * e.satisfaction_index), 0) AS DOUBLE) AS index_sumsq,
-        try_divide(CAST(sum(e.negative_share) AS DOUBLE), count(e.satisfaction_index)) AS negative_share,
-        try_divide(CAST(sum(e.mood_change) AS DOUBLE), count(e.mood_change)) AS mood_change_mean,
-        avg(e.escalated) AS escalated_share,
-        avg(e.recovered) AS recovered_share
-    FROM scopes s LEFT JOIN scoped e
-        ON e.scope = s.scope AND e.queue <=> s.queue AND e.team <=> s.team AND e.agent_id <=> s.agent_id
-    GROUP BY s.scope, s.queue, s.team, s.agent_id
+    SELECT scope, of_queue AS queue, of_team AS team, of_agent_id AS agent_id,
+        count(DISTINCT expected_id) AS contacts_expected,
+        count_if(scored) AS calls_scored,
+        count(satisfaction_index) AS calls_indexed,
+        count(mood_change) AS calls_with_mood_change,
+        CAST(coalesce(sum(satisfaction_index), 0) AS DOUBLE) AS index_sum,
+        CAST(coalesce(sum(satisfaction_index * satisfaction_index), 0) AS DOUBLE) AS index_sumsq,
+        try_divide(CAST(sum(negative_share) AS DOUBLE), count(satisfaction_index)) AS negative_share,
+        try_divide(CAST(sum(mood_change) AS DOUBLE), count(mood_change)) AS mood_change_mean,
+        avg(escalated) AS escalated_share,
+        avg(recovered) AS recovered_share
+    FROM scoped
+    GROUP BY scope, of_queue, of_team, of_agent_id
 ),
 means AS (
     SELECT *,
@@ -67,4 +65,3 @@ SELECT :call_date AS call_date, scope, queue, team, agent_id,
     round(mood_change_mean, 6) AS mood_change_mean,
     round(try_divide(calls_scored, contacts_expected), 6) AS coverage
 FROM means
-ORDER BY scope, queue, team, agent_id

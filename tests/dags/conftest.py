@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "dags"))
 
 
 @pytest.fixture(scope="session")
-def dagbag():  # noqa: ANN201 - Airflow's class, importable only after the variables above
+def dagbag():
     """Every DAG of the project."""
     from airflow.dag_processing.dagbag import DagBag
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-
 from call_dates import call_date_of
 
 pytestmark = pytest.mark.airflow
@@ -63,7 +63,7 @@ def test_consecutive_nights_compute_consecutive_days() -> None:
             assert info is not None
             last = info.data_interval
             days.append(call_date_of(None, info.logical_date, info.run_after, zone))
-        assert [(later - earlier).days for earlier, later in zip(days, days[1:], strict=False)] == [1] * 7
+        assert [(later - earlier).days for earlier, later in itertools.pairwise(days)] == [1] * 7
 
 
 @pytest.mark.parametrize("wanted", ["yesterday", "2026-13-01", "20.11.2026", "{{ ds }}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_the_steps_run_one_after_the_other(dagbag: Any) -> None:
         "render_report",
     ]
     assert set(dag.task_ids) == set(order)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         assert dag.get_task(before).downstream_task_ids == {after}
     spark = {task.task_id for task in dag.tasks if type(task).__name__ == "SparkStep"}
     assert spark == {"extract_features", "classify_emotions", "summarize_calls"}

@@ -1,24 +1,17 @@
-"""What the integration tests share: a local S3 server, locations on it or in a folder, and staged runs."""
+"""What the integration tests share: a local S3 server, and locations on it or in a folder."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from infra.demo.local_s3 import LocalS3, local_s3
-from jobs.staging import RunStaging
 from jobs.storage import LocalStorage, S3Storage, Storage
-from jobs.warehouse import DAY_TABLES, RunFigures
-from schemas import Table
 
 BUCKET = "callmood-tests"
-NewStorage = Callable[[str], Storage]
 
 
 @pytest.fixture(scope="session")
@@ -34,64 +27,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS3]:
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
-def new_storage(request: pytest.FixtureRequest, tmp_path: Path) -> NewStorage:
+def new_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Storage]:
     """Makes empty locations by name: the same test runs on folders and on an S3 server."""
     if request.param == "folder":
         return lambda name: LocalStorage(tmp_path / name)
     server: LocalS3 = request.getfixturevalue("s3")
     unique = f"{tmp_path.name}-{secrets.token_hex(4)}"
     return lambda name: S3Storage(f"s3://{BUCKET}/{unique}/{name}", server.endpoint_url, server.region)
-
-
-def rows_of(table: Table, day: date, run_id: str, number: int, salt: str = "") -> pa.Table:
-    """So many rows of any table, each of its own value by row and ``salt``."""
-    at = datetime(day.year, day.month, day.day, 9, tzinfo=UTC)
-
-    def value(field: pa.Field, row: int) -> Any:
-        kind = field.type
-        fixed = {"call_date": day, "run_id": run_id}
-        if field.name in fixed:
-            return fixed[field.name]
-        if pa.types.is_string(kind):
-            return f"{field.name}{salt}-{row}"
-        if pa.types.is_timestamp(kind):
-            return at + timedelta(seconds=row)
-        if pa.types.is_list(kind) or pa.types.is_map(kind):
-            return []
-        return kind.to_pandas_dtype()(row + len(salt))
-
-    columns = [pa.array([value(field, row) for row in range(number)], field.type) for field in table.schema]
-    return pa.table(columns, schema=table.schema)
-
-
-def staged(storage: Storage, day: date, run_id: str, rows: int = 3, salt: str = "", files: int = 1) -> RunStaging:
-    """A run that has staged every table of a day, in so many files of so many rows."""
-    staging = RunStaging(storage, day, run_id)
-    for table in DAY_TABLES:
-        parts = []
-        for part in range(files):
-            with staging.writer(table) as writer:
-                writer.write(rows_of(table, day, run_id, rows, f"{salt}{part}"))
-            parts.append(writer.file)
-        staging.commit(table, parts)
-    return staging
-
-
-def figures(**changes: Any) -> RunFigures:
-    """The figures of some run."""
-    values: dict[str, Any] = {
-        "model_id": "research-1-0a1b2c3d",
-        "code_version": "abc",
-        "planned": 3,
-        "scored": 3,
-        "quarantined": 0,
-        "skipped": 0,
-        "suppressed": 0,
-        "ignored": 1,
-        "audio_hours": 0.5,
-        "step_seconds": {"plan_recordings": 1.5, "extract_features": 20.0},
-        "coverage": 1.0,
-        "scored_of_planned": 1.0,
-        "status": "published",
-    }
-    return RunFigures(**{**values, **changes})

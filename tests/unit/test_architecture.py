@@ -24,7 +24,18 @@ EXCEPTIONS = {
     # The SQL prompt finds the warehouse by the jobs' settings.
     ("reporting/sql.py", "jobs"),
 }
-HEAVY = {"pyspark", "pandas", "numpy", "pyarrow", "librosa", "onnxruntime", "great_expectations", "boto3", "duckdb", "torch"}
+HEAVY = {
+    "pyspark",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "librosa",
+    "onnxruntime",
+    "great_expectations",
+    "boto3",
+    "duckdb",
+    "torch",
+}
 
 
 def imports(file: Path) -> set[str]:

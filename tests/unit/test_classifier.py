@@ -326,3 +326,26 @@ def test_importing_the_classifier_brings_no_heavy_library() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+SHIPPED = Path(__file__).parents[2] / "ser_model" / "models" / "research"
+
+
+def test_the_shipped_model_keeps_the_contract_and_its_licence_is_stated() -> None:
+    classifier = Classifier.load(SHIPPED)
+    card = classifier.card
+    assert card.feature_spec == SPEC
+    assert set(card.labels) == {"neutral", "calm", "happy", "surprised", "sad", "angry", "fearful", "disgusted"}
+    assert not card.commercial_use
+    assert card.license == "CC BY-NC-SA 4.0"
+    assert card.license in (SHIPPED / "LICENSE-WEIGHTS").read_text()
+    assert card.model_id in (SHIPPED / "README.md").read_text()
+    assert (SHIPPED / "model.onnx").stat().st_size <= 2_000_000
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_a_segments_result_of_the_shipped_model_does_not_depend_on_its_batch(batch_size: int) -> None:
+    classifier, given = Classifier.load(SHIPPED), segments(70)
+    alone = np.concatenate([classifier.probabilities([segment]) for segment in given])
+    np.testing.assert_allclose(classifier.probabilities(given, batch_size=batch_size), alone, atol=1e-5)
+    assert np.ptp(alone, axis=0).max() > 0.1

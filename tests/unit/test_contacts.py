@@ -138,7 +138,11 @@ def test_a_bad_line_is_counted_and_named_without_ids(
     ("zone", "record", "expected"),
     [
         ("UTC", RECORD, "2026-11-20"),
-        ("America/Los_Angeles", {**RECORD, "Recordings": [], "InitiationTimestamp": "2026-11-20T07:59:00Z"}, "2026-11-19"),
+        (
+            "America/Los_Angeles",
+            {**RECORD, "Recordings": [], "InitiationTimestamp": "2026-11-20T07:59:00Z"},
+            "2026-11-19",
+        ),
         # The contact began before midnight, its recording after: the recording's day counts.
         ("UTC", {**RECORD, "InitiationTimestamp": "2026-11-19T23:59:00Z"}, "2026-11-20"),
     ],

@@ -93,9 +93,7 @@ def test_fast_path_equals_librosa_on_speech(shared_dir: Path, clip: str) -> None
     "spec",
     [
         SPEC,
-        FeatureSpec(
-            sample_rate_hz=16000, window_length=512, hop_length=160, n_mels=80, f_min_hz=0, f_max_hz=7600
-        ),
+        FeatureSpec(sample_rate_hz=16000, window_length=512, hop_length=160, n_mels=80, f_min_hz=0, f_max_hz=7600),
     ],
 )
 def test_mel_filters_are_librosas(spec: FeatureSpec) -> None:
@@ -124,9 +122,7 @@ def test_a_sine_is_loudest_in_its_band() -> None:
 
 
 def test_silence_reads_the_floor() -> None:
-    np.testing.assert_array_equal(
-        LogMel(SPEC)(np.zeros(8000, np.float32)), np.full((60, 64), -100, np.float32)
-    )
+    np.testing.assert_array_equal(LogMel(SPEC)(np.zeros(8000, np.float32)), np.full((60, 64), -100, np.float32))
 
 
 @pytest.mark.parametrize(

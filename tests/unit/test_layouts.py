@@ -19,7 +19,10 @@ FOLDER = "CallRecordings/2026/11/20/"
     ("key", "expected"),
     [
         (f"{FOLDER}3ea05187-9498_20261120T08:00_UTC.wav", ("3ea05187-9498", datetime(2026, 11, 20, 8, 0, tzinfo=UTC))),
-        (f"{FOLDER}3ea05187-9498_20261120T08%3A00_UTC.wav", ("3ea05187-9498", datetime(2026, 11, 20, 8, 0, tzinfo=UTC))),
+        (
+            f"{FOLDER}3ea05187-9498_20261120T08%3A00_UTC.wav",
+            ("3ea05187-9498", datetime(2026, 11, 20, 8, 0, tzinfo=UTC)),
+        ),
         (f"some/prefix/{FOLDER}a_20261120T23:59_UTC.wav", ("a", datetime(2026, 11, 20, 23, 59, tzinfo=UTC))),
         (f"{FOLDER}a_20261120T08:00_UTC.mp3", ("a", datetime(2026, 11, 20, 8, 0, tzinfo=UTC))),
         (f"{FOLDER}a_20261120T08:00_UTC.json", None),

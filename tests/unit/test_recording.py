@@ -208,7 +208,7 @@ def test_a_call_of_two_files_has_the_talk_shares_that_listeners_hear(shared_dir:
     ]
     length = min(map(len, sides))
     found = extract(file(np.stack([side[:length] for side in sides], axis=1), subtype="PCM_16"))
-    talk = {role: 0.0 for role in ("customer", "agent")}
+    talk = dict.fromkeys(("customer", "agent"), 0.0)
     for segment in found.segments:
         talk[segment.role] += segment.end_s - segment.start_s
     assert talk["customer"] / found.info.duration_s == pytest.approx(0.37, abs=0.05)

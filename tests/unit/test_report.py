@@ -707,6 +707,17 @@ def test_a_timeline_without_anger_has_no_line(speech: list[Speech]) -> None:
     assert "polyline" not in figures.timeline("c", "A call", speech, 10.0)
 
 
+def test_a_mono_call_is_said_to_hold_both_sides() -> None:
+    picture = figures.timeline("c", "A call", [Speech("mixed", 0.0, 3.0, "sad", 0.5, -0.5, 0.1)], 10.0)
+    assert "Both sides: sad 3 s." in picture
+    night_before = made_up_night(calls=1)
+    at = night_before["emotion_log"].schema.get_field_index("role")
+    mixed = pa.array(["mixed"] * night_before["emotion_log"].num_rows)
+    changed = {**night_before, "emotion_log": night_before["emotion_log"].set_column(at, "role", mixed)}
+    assert ">Both</span>" in render(changed)
+    assert ">Both</span>" not in render(night_before)
+
+
 def test_a_mood_path_has_a_gap_where_nothing_was_said() -> None:
     picture = figures.arc("p", "A path", (0.5, None, -0.5, -0.25))
     assert picture.count("<circle") == 3

@@ -33,11 +33,17 @@ def test_a_variable_wins_over_the_file_and_an_argument_over_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "callmood.yaml"
-    file.write_text("recordings: s3://from-file\nstaging: from-file\nwarehouse: w\nreports: r\nroles: [customer, agent]\n")
+    file.write_text(
+        "recordings: s3://from-file\nstaging: from-file\nwarehouse: w\nreports: r\nroles: [customer, agent]\n"
+    )
     monkeypatch.setenv("CALLMOOD_SETTINGS_FILE", str(file))
     monkeypatch.setenv("CALLMOOD_STAGING", "from-environment")
     settings = load_settings(reports="argument")
-    assert (settings.recordings, settings.staging, settings.reports) == ("s3://from-file", "from-environment", "argument")
+    assert (settings.recordings, settings.staging, settings.reports) == (
+        "s3://from-file",
+        "from-environment",
+        "argument",
+    )
     assert settings.roles == ("customer", "agent")
     assert load_store_settings().warehouse == "w"
 
@@ -75,7 +81,8 @@ def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "message"), [({}, "IDENTITY_KEY_FILE"), ({"identity_key": "short"}, "16"), ({"identity_key_file": "none"}, "none")]
+    ("key", "message"),
+    [({}, "IDENTITY_KEY_FILE"), ({"identity_key": "short"}, "16"), ({"identity_key_file": "none"}, "none")],
 )
 def test_hashing_needs_a_key(key: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
@@ -88,3 +95,9 @@ def test_the_key_never_shows(tmp_path: Path) -> None:
     settings = load_settings(**GIVEN, identity_key_file=str(file), identity_key=None)
     assert settings.identity_secret() == b"0123456789abcdef0123456789abcdef"
     assert "0123456789abcdef" not in repr(load_settings(**GIVEN, identity_key="0123456789abcdef"))
+
+
+def test_the_reference_is_current() -> None:
+    from jobs.settings import ROOT, configuration_reference
+
+    assert (ROOT / "docs" / "configuration.md").read_text() == configuration_reference(), "run make docs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_pieces_cover_a_span_and_are_at_most_three_seconds(length_s: float) -> N
     pieces = segments_of([(5, 5 + n)], level, [], SPEC)
     assert pieces[0].start == 5
     assert pieces[-1].end == 5 + n
-    assert all(before.end == after.start for before, after in zip(pieces, pieces[1:], strict=False))
+    assert all(before.end == after.start for before, after in itertools.pairwise(pieces))
     assert all(0 < piece.end - piece.start <= 300 for piece in pieces)
     assert len(pieces) <= -(-n // 300) + 1
 

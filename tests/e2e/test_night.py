@@ -1,0 +1,248 @@
+"""Whole nights through Airflow, Spark and a local S3: what is published, what a rerun changes, what parameters do.
+
+Each night takes about a minute on two cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from rich.console import Console
+
+from infra.demo.__main__ import _environment
+from infra.demo.local_s3 import local_s3, upload_folder
+from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
+from infra.night import LocalAirflow, NightFailed, run_night
+from jobs.settings import ROOT
+from jobs.storage import LocalStorage
+from jobs.warehouse import Warehouse
+from schemas import TABLES
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+DAY = date(2026, 11, 20)
+UNLIKE = {
+    # By the design: what two runs of a day may differ in.
+    "contacts": {"run_id"},
+    "recordings": {"run_id"},
+    "emotion_log": {"run_id"},
+    "calls": {"run_id"},
+    "satisfaction_daily": set(),
+    "quarantine": {"run_id", "attempts", "last_seen"},
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A warehouse and how to run nights into it."""
+
+    out: Path
+    environment: Mapping[str, str]
+
+    def night(self, call_date: date = DAY, **parameters: str) -> str:
+        """Run a night; the run's id."""
+        airflow = LocalAirflow(self.out / "airflow", retry_delay_s=1.0)
+        console = Console(soft_wrap=True)
+        return run_night(
+            call_date, airflow, LocalStorage(self.out / "staging"), self.environment, console, parameters
+        ).run_id
+
+    def read(self, table: str, call_date: date = DAY) -> pa.Table:
+        return Warehouse(LocalStorage(self.out / "warehouse")).read(table, call_date=call_date)
+
+    def files(self, table: str, call_date: date = DAY) -> list[Path]:
+        return sorted((self.out / "warehouse" / table / f"call_date={call_date}").glob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    out = tmp_path_factory.mktemp("night")
+    sample = make_sample_calls(out / "calls", DAY)
+    with local_s3(out / "s3.log") as s3:
+        upload_folder(s3, sample.folder, "recordings", ignore=(CONTACTS, TRUTH))
+        yield Place(out, _environment(s3, out, sample.contacts, "amazon-connect"))
+
+
+@pytest.fixture(scope="module")
+def first(place: Place) -> Mapping[str, pa.Table]:
+    """The tables after one night."""
+    place.night()
+    return {name: place.read(name) for name in TABLES}
+
+
+def rows(table: pa.Table, without: set[str]) -> list[dict[str, object]]:
+    names = [name for name in table.column_names if name not in without]
+    return sorted(table.select(names).to_pylist(), key=repr)
+
+
+def test_every_recording_is_accounted_for(first: Mapping[str, pa.Table]) -> None:
+    outcomes = Counter((row["status"], row["reason_code"]) for row in first["recordings"].to_pylist())
+    assert outcomes == {
+        ("scored", None): 19,
+        ("quarantined", "no_speech"): 1,
+        ("quarantined", "not_audio"): 1,
+        ("quarantined", "truncated"): 1,
+        ("skipped", "mono_not_separable"): 2,
+    }
+    (run,) = first["runs"].to_pylist()
+    assert run["planned"] == run["scored"] + run["quarantined"] + run["skipped"] == 24
+    assert (run["scored"], run["quarantined"], run["skipped"]) == (19, 3, 2)
+    assert first["calls"].num_rows == 19
+    assert set(first["quarantine"].column("reason_code").to_pylist()) == {"no_speech", "not_audio", "truncated"}
+
+
+def test_only_customers_are_classified(first: Mapping[str, pa.Table]) -> None:
+    classified = Counter((row["role"], row["classified"]) for row in first["emotion_log"].to_pylist())
+    assert classified["customer", True] > 100
+    assert classified["agent", True] == 0
+    assert classified["agent", False] > 100
+    for row in first["emotion_log"].to_pylist():
+        known = [value for name, value in row.items() if name.startswith("p_") and value is not None]
+        assert (sum(known) == pytest.approx(1, abs=1e-3)) if row["classified"] else known == []
+
+
+def test_calls_are_joined_to_their_records(first: Mapping[str, pa.Table]) -> None:
+    queues = Counter(first["calls"].column("queue").to_pylist())
+    # One recording has no contact record.
+    assert queues[None] == 1
+    assert len(queues) == 4
+    (total,) = [row for row in first["satisfaction_daily"].to_pylist() if row["scope"] == "total"]
+    assert total["calls_scored"] == 19
+    assert total["contacts_expected"] == 25  # 24 recordings and one that a record names and is not there
+
+
+def test_the_report_is_there(place: Place, first: Mapping[str, pa.Table]) -> None:
+    page = (place.out / "reports" / DAY.isoformat() / "nightly.html").read_text()
+    assert "<svg" in page
+    assert (place.out / "reports" / DAY.isoformat() / "data_docs" / "index.html").is_file()
+
+
+def test_a_night_again_gives_the_same_rows_and_leaves_no_file_behind(
+    place: Place, first: Mapping[str, pa.Table]
+) -> None:
+    before = {name: place.files(name) for name in UNLIKE}
+    place.night()
+    for name, unlike in UNLIKE.items():
+        again = place.read(name)
+        assert rows(again, unlike) == rows(first[name], unlike), name
+        assert not set(before[name]) & set(place.files(name)), name
+        counted = sum(pa.parquet.read_metadata(file).num_rows for file in place.files(name))
+        assert counted == again.num_rows, name
+    assert place.read("runs").num_rows == 2
+    assert set(place.read("quarantine").column("attempts").to_pylist()) == {2}
+
+
+def test_roles_and_model_change_what_is_published(place: Place, first: Mapping[str, pa.Table], tmp_path: Path) -> None:
+    warmer = tmp_path / "warmer"
+    shutil.copytree(ROOT / "ser_model" / "models" / "research", warmer)
+    card = (warmer / "model.yaml").read_text()
+    (warmer / "model.yaml").write_text(
+        "\n".join("name: warmer" if line.startswith("name:") else line for line in card.splitlines()) + "\n"
+    )
+    place.night(roles="customer,agent", model=str(warmer))
+    log = place.read("emotion_log")
+    classified = Counter(row["role"] for row in log.to_pylist() if row["classified"])
+    assert min(classified["customer"], classified["agent"]) > 100
+    models = {row["model_id"] for row in log.to_pylist() if row["classified"]}
+    assert len(models) == 1
+    assert models.pop().startswith("warmer-")
+    assert place.read("runs").num_rows >= 2
+
+
+def test_a_day_without_recordings_is_published_too(place: Place) -> None:
+    empty = date(2026, 11, 10)
+    place.night(empty)
+    (run,) = place.read("runs", empty).to_pylist()
+    assert (run["planned"], run["scored"]) == (0, 0)
+    assert place.read("calls", empty).num_rows == 0
+    assert (place.out / "reports" / empty.isoformat() / "nightly.html").is_file()
+
+
+def test_a_wrong_parameter_ends_the_night_at_once_and_changes_nothing(place: Place) -> None:
+    before = place.read("runs").num_rows
+    started = time.monotonic()
+    with pytest.raises(NightFailed, match="plan_recordings: CALLMOOD_ROLES"):
+        place.night(roles="boss")
+    assert time.monotonic() - started < 60
+    assert place.read("runs").num_rows == before
+
+
+@pytest.mark.shared
+def test_scripted_calls(shared_dir: Path, tmp_path: Path) -> None:
+    """All 14 are scored, with queue and agent; segments hold 90% of the customers' true speech, 5% lie outside it."""
+    calls = shared_dir / "calls" / "scripted"
+    with local_s3(tmp_path / "s3.log") as s3:
+        upload_folder(s3, calls, "recordings", ignore=(CONTACTS, TRUTH))
+        place = Place(tmp_path, _environment(s3, tmp_path, calls / CONTACTS, "amazon-connect"))
+        place.night()
+    (run,) = place.read("runs").to_pylist()
+    assert (run["planned"], run["scored"]) == (14, 14)
+    published = place.read("calls").to_pylist()
+    assert all(call["queue"] and call["agent_id"] for call in published)
+    assert all(call["satisfaction_index"] is not None for call in published)
+
+    heard: dict[str, list[tuple[float, float]]] = {}
+    for row in place.read("emotion_log").to_pylist():
+        if row["role"] == "customer":
+            heard.setdefault(row["contact_id"], []).append((row["start_s"], row["end_s"]))
+    true_s = hit_s = heard_s = 0.0
+    for truth in map(json.loads, (calls / TRUTH).read_text().splitlines()):
+        spoken = [(turn["start_s"], turn["end_s"]) for turn in truth["turns"] if turn["role"] == "customer"]
+        segments = heard[truth["contact_id"]]
+        true_s += sum(end - start for start, end in spoken)
+        heard_s += sum(end - start for start, end in segments)
+        # Neither the turns nor the segments of a call overlap one another.
+        hit_s += sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a in spoken for b in segments)
+    assert hit_s / true_s >= 0.90
+    assert (heard_s - hit_s) / heard_s <= 0.05
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_stops_what_it_started(tmp_path: Path, ending: signal.Signals) -> None:
+    """On Ctrl-C and on a polite end: no process of it is left."""
+    out = tmp_path / "out"
+    with (tmp_path / "log").open("w") as log:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "infra.demo", "--out", str(out)], cwd=ROOT, stdout=log, stderr=log
+        )
+        deadline = time.monotonic() + 120
+        while not processes_of(out, demo.pid):
+            assert demo.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        time.sleep(3)
+        demo.send_signal(ending)
+        assert demo.wait(60) == 130
+    assert "stopped" in (tmp_path / "log").read_text()
+    deadline = time.monotonic() + 20
+    while processes_of(out, demo.pid) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert processes_of(out, demo.pid) == []
+
+
+def processes_of(out: Path, but: int) -> list[str]:
+    """The processes, but one, that know of a folder by their arguments or their environment."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) not in (but, os.getpid()):
+            try:
+                known = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(out).encode() in known:
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found

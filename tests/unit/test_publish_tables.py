@@ -1,0 +1,139 @@
+"""publish_tables: the run's figures out of what its steps staged, and the step from its start to its marker."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from jobs import publish_tables
+from jobs.day_lock import DayLock
+from jobs.errors import ReconciliationError, SettingsError
+from jobs.publish_tables import run_figures
+from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
+from jobs.step import EXIT_TRANSIENT
+from jobs.storage import LocalStorage
+from jobs.warehouse import Warehouse
+from schemas import STAGED_TABLES
+from schemas.table import Table
+
+DAY = date(2026, 11, 20)
+BEFORE = STEPS[: STEPS.index("publish_tables")]
+
+
+def rows(table: Table, *given: dict[str, Any]) -> pa.Table:
+    """Rows with these values, and any in the columns that may not be null."""
+
+    def some(field: pa.Field) -> Any:
+        if field.nullable:
+            return None
+        if pa.types.is_timestamp(field.type):
+            return datetime(2026, 11, 20, tzinfo=UTC)
+        if pa.types.is_date(field.type):
+            return DAY
+        if pa.types.is_list(field.type) or pa.types.is_map(field.type):
+            return []
+        return "" if pa.types.is_string(field.type) else field.type.to_pandas_dtype()(0)
+
+    filled = [{**{field.name: some(field) for field in table.schema}, **each} for each in given]
+    return pa.Table.from_pylist(filled, schema=table.schema)
+
+
+def stage(
+    staging: RunStaging,
+    *outcomes: tuple[str, float | None],
+    planned: int | None = None,
+    models: tuple[str | None, ...] = ("model-1-abc", None),
+    coverage: tuple[float | None, ...] = (0.5,),
+    model: str = "nowhere",
+) -> RunStaging:
+    """Stage the run of recordings with these outcomes and lengths."""
+    content: dict[str, list[dict[str, Any]]] = {name: [] for name in STAGED_TABLES}
+    content["recordings"] = [{"status": status, "duration_s": seconds} for status, seconds in outcomes]
+    content["plan"] = [{"status": "planned"}] * (len(outcomes) if planned is None else planned)
+    content["emotion_log"] = [{"model_id": model_id} for model_id in models]
+    content["satisfaction_daily"] = [{"scope": "total", "coverage": each} for each in coverage]
+    content["satisfaction_daily"].append({"scope": "queue", "queue": "sales", "coverage": 0.9})
+    for name, table in STAGED_TABLES.items():
+        staging.write_table(table, rows(table, *content[name]))
+    staging.start_run(RunSpec(staging.run_id, DAY, model, ("customer",), "abc123", "2026-11-21T08:00:00+00:00"))
+    for seconds, step in enumerate(BEFORE, 1):
+        counts = {"ignored": 7, "suppressed": 2} if step == "plan_recordings" else {}
+        staging.end(StepMarker(step, staging.run_id, "done", float(seconds), counts))
+    return staging
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> RunStaging:
+    return RunStaging(LocalStorage(tmp_path / "staging"), DAY, "run-1")
+
+
+def test_the_figures_are_added_up_from_what_was_staged(staging: RunStaging) -> None:
+    stage(staging, ("scored", 1800.0), ("scored", 900.0), ("quarantined", 3600.0), ("skipped", None))
+    found = run_figures(staging)
+    assert (found.planned, found.scored, found.quarantined, found.skipped) == (4, 2, 1, 1)
+    assert (found.suppressed, found.ignored) == (2, 7)
+    assert found.audio_hours == 0.75
+    assert (found.coverage, found.scored_of_planned) == (0.5, 0.5)
+    assert (found.model_id, found.code_version, found.status) == ("model-1-abc", "abc123", "published")
+    assert found.step_seconds == {step: float(seconds) for seconds, step in enumerate(BEFORE, 1)}
+
+
+def test_a_day_without_recordings_has_figures_too(staging: RunStaging) -> None:
+    found = run_figures(stage(staging, coverage=(None,)))
+    assert (found.planned, found.audio_hours, found.coverage, found.scored_of_planned) == (0, 0.0, None, None)
+
+
+def test_where_nothing_was_classified_the_models_card_names_it(staging: RunStaging) -> None:
+    with pytest.raises(SettingsError, match="nowhere"):
+        run_figures(stage(staging, models=(None,)))
+
+
+@pytest.mark.parametrize(
+    ("staged", "says"),
+    [
+        ({"planned": 3}, "planned 3 recordings, but 1 scored \\+ 1 quarantined \\+ 0 skipped"),
+        ({"coverage": ()}, "satisfaction_daily has 0 rows for the whole day"),
+        ({"coverage": (0.5, 0.6)}, "satisfaction_daily has 2 rows for the whole day"),
+        ({"models": ("b", "a")}, "by 2 models, a, b, expected one"),
+    ],
+)
+def test_figures_that_do_not_add_up_are_not_published(staging: RunStaging, staged: dict[str, Any], says: str) -> None:
+    stage(staging, ("scored", 10.0), ("quarantined", None), **staged)
+    with pytest.raises(ReconciliationError, match=says):
+        run_figures(staging)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("staging", "warehouse", "reports"):
+        monkeypatch.setenv(f"CALLMOOD_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("CALLMOOD_RECORDINGS", "s3://recordings")
+
+
+ARGUMENTS = ["--call-date", DAY.isoformat(), "--run-id", "run-1"]
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_step_publishes_and_its_marker_says_what(staging: RunStaging, tmp_path: Path) -> None:
+    stage(staging, ("scored", 10.0), ("skipped", None))
+    assert publish_tables.main(ARGUMENTS) == 0
+    marker = staging.marker("publish_tables")
+    assert marker is not None
+    assert (marker.status, marker.counts["recordings"], marker.counts["emotion_log"]) == ("done", 2, 2)
+    (run,) = Warehouse(LocalStorage(tmp_path / "warehouse")).read("runs").to_pylist()
+    assert (run["run_id"], run["planned"], run["coverage"]) == ("run-1", 2, 0.5)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_locked_day_is_worth_another_try(staging: RunStaging, tmp_path: Path) -> None:
+    stage(staging, ("scored", 10.0))
+    with DayLock(LocalStorage(tmp_path / "warehouse"), DAY, "run-0"):
+        assert publish_tables.main(ARGUMENTS) == EXIT_TRANSIENT
+    marker = staging.marker("publish_tables")
+    assert marker is not None
+    assert (marker.status, marker.permanent) == ("failed", False)
+    assert "is being published by run run-0" in (marker.reason or "")

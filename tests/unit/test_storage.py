@@ -1,0 +1,113 @@
+"""Storage on a folder, and what S3's answers are made of; tests/integration/test_locations.py has both alike."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+
+from jobs.errors import SettingsError, StorageAccessDenied, StorageError
+from jobs.storage import LocalStorage, S3Storage, Storage, s3_errors, storage_from_options
+
+
+@pytest.mark.parametrize(
+    ("location", "kind", "found"),
+    [
+        ("s3://bucket/prefix", S3Storage, "s3://bucket/prefix"),
+        ("s3://bucket/prefix/", S3Storage, "s3://bucket/prefix"),
+        ("s3://bucket", S3Storage, "s3://bucket"),
+        ("/data/warehouse", LocalStorage, "/data/warehouse"),
+        ("/data/warehouse/", LocalStorage, "/data/warehouse"),
+    ],
+)
+def test_a_location_says_what_it_is(location: str, kind: type[Storage], found: str) -> None:
+    storage = storage_from_options({"location": location, "endpoint": "", "region": "eu-central-1"})
+    assert type(storage) is kind
+    assert storage.location == found
+
+
+def test_another_scheme_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"'gs://bucket' is neither s3://bucket/prefix nor a folder's path"):
+        storage_from_options({"location": "gs://bucket"})
+
+
+@pytest.mark.parametrize("prefix", ["", "a/b"])
+def test_options_make_the_same_storage_elsewhere(prefix: str) -> None:
+    storage = S3Storage(f"s3://bucket/{prefix}", "http://127.0.0.1:9", "eu-central-1")
+    again = storage_from_options(storage.options())
+    assert isinstance(again, S3Storage)
+    assert (again.location, again.endpoint, again.region) == (storage.location, storage.endpoint, storage.region)
+    assert pickle.loads(pickle.dumps(storage)).location == storage.location  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "says"),
+    [
+        (ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject"), FileNotFoundError, "no such object"),
+        (ClientError({"Error": {"Code": "404"}}, "HeadObject"), FileNotFoundError, "no such object"),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"), StorageAccessDenied, "AccessDenied"),
+        (ClientError({"Error": {"Code": "NoSuchBucket"}}, "GetObject"), StorageAccessDenied, "NoSuchBucket"),
+        (ClientError({"Error": {"Code": "SlowDown"}}, "GetObject"), StorageError, "SlowDown after 10 attempts"),
+        (NoCredentialsError(), StorageAccessDenied, "no credentials for s3://bucket"),
+        (EndpointConnectionError(endpoint_url="http://x"), StorageError, "cannot be reached"),
+    ],
+)
+def test_what_s3_answers_becomes_one_of_our_errors(cause: Exception, kind: type[Exception], says: str) -> None:
+    with pytest.raises(kind, match=says), s3_errors("s3://bucket"):
+        raise cause
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.write("file", b"old")
+    with pytest.raises(TypeError):
+        storage.write("file", "no bytes")  # type: ignore[arg-type]
+    assert storage.read("file") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_a_file_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    storage = LocalStorage(tmp_path / "file")
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.write("below", b"")
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.create("below", b"")
+
+
+def test_deleting_takes_empty_folders_along_but_never_the_location(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "here")
+    storage.write("a/b/one", b"1")
+    storage.write("a/two", b"2")
+    storage.delete("a/b/one")
+    assert not (tmp_path / "here/a/b").exists()
+    storage.delete("a/two")
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_writing_survives_that_others_take_the_empty_folder_away(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    failures = []
+
+    def write_and_delete(name: str) -> None:
+        try:
+            for _ in range(200):
+                storage.write(f"folder/{name}", b"content")
+                storage.create(f"folder/{name}.new", b"content")
+                with storage.open_output(f"folder/{name}.stream") as stream:
+                    stream.write(b"content")
+                storage.delete(f"folder/{name}")
+                storage.delete(f"folder/{name}.stream")
+                storage.delete(f"folder/{name}.new")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write_and_delete, args=(f"file{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

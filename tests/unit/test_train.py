@@ -1,0 +1,355 @@
+"""Training: speakers are never mixed, a clip's loss knows its corpus, and an interruption changes nothing."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+torch = pytest.importorskip("torch")
+
+from ser_model.__main__ import main  # noqa: E402
+from ser_model.classifier import Classifier, softmax  # noqa: E402
+from ser_model.corpora import CORPORA, Clip, CorpusContents, read_corpus  # noqa: E402
+from ser_model.errors import TrainingConfigError, TrainingRunError  # noqa: E402
+from ser_model.export import export_network, export_run  # noqa: E402
+from ser_model.features import FeatureSpec, dequantize  # noqa: E402
+from ser_model.network import EmotionNetwork  # noqa: E402
+from ser_model.train import (  # noqa: E402
+    TrainingConfig,
+    draw_epoch,
+    load_run,
+    masked_loss,
+    pad_segments,
+    split_clips,
+    train,
+)
+
+pytestmark = pytest.mark.torch
+
+SPEC = FeatureSpec()
+CONFIG_PATH = Path(__file__).parents[2] / "ser_model" / "configs" / "research.yaml"
+RESEARCH = TrainingConfig.load(CONFIG_PATH)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def config(**changes: Any) -> TrainingConfig:
+    return replace(RESEARCH, **changes)
+
+
+def clip(corpus: str, speaker: str, emotion: str, number: int = 0) -> Clip:
+    return Clip(Path(f"{corpus}-{speaker}-{emotion}-{number}.wav"), corpus, speaker, emotion)
+
+
+def contents(corpus: str, speakers: list[str], per_emotion: int = 2) -> CorpusContents:
+    clips = tuple(
+        clip(corpus, speaker, emotion, number)
+        for speaker in speakers
+        for emotion in sorted(CORPORA[corpus].emotions)
+        for number in range(per_emotion)
+    )
+    return CorpusContents(clips, (), ())
+
+
+CORPUS_CONTENTS = {
+    "ravdess": contents("ravdess", [f"{actor:02}" for actor in range(1, 21)]),
+    "emodb": contents("emodb", ["03", "08", "09", "10"]),
+    "tess": contents("tess", ["OA", "YA"]),
+}
+
+
+def test_configuration_round_trip() -> None:
+    assert TrainingConfig.from_dict(yaml.safe_load(yaml.safe_dump(RESEARCH.to_dict()))) == RESEARCH
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epoch": 3}, r"unknown \['epoch'\]"),
+        ({"epochs": None}, r"missing \['epochs'\]"),
+        ({"labels": ["happy", "joyful"]}, r"labels \['joyful'\]"),
+        ({"corpora": {"iemocap": {}}}, "corpus 'iemocap'"),
+        ({"corpora": {"tess": {"clips_an_epoch": 3}}}, r"corpora.tess: missing \['development', 'test'\]"),
+        ({"augment": {"speed": 0.1}}, "augment: missing"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(change: dict[str, Any], message: str) -> None:
+    values = {**RESEARCH.to_dict(), **change}
+    values = {key: value for key, value in values.items() if value is not None}
+    with pytest.raises(TrainingConfigError, match=message):
+        TrainingConfig.from_dict(values)
+
+
+def test_no_speaker_is_in_two_parts() -> None:
+    split = split_clips(RESEARCH, CORPUS_CONTENTS)
+    parts = [{(c.corpus, c.speaker) for c in part} for part in (split.train, split.development, split.test)]
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
+    assert parts[1] == {("ravdess", "15"), ("ravdess", "16")}
+    assert parts[2] == {("ravdess", actor) for actor in ("17", "18", "19", "20")} | {("emodb", "09"), ("emodb", "10")}
+    assert len(parts[0]) == 14 + 2 + 2
+
+
+def test_clips_of_emotions_that_the_model_lacks_are_left_out() -> None:
+    assert {c.emotion for c in split_clips(RESEARCH, CORPUS_CONTENTS).train} == set(RESEARCH.labels)
+    assert any(c.emotion == "bored" for c in CORPUS_CONTENTS["emodb"].clips)
+
+
+def test_corpora_and_speakers_must_be_those_of_the_configuration() -> None:
+    with pytest.raises(TrainingConfigError, match=r"corpora given: \['ravdess'\]"):
+        split_clips(RESEARCH, {"ravdess": CORPUS_CONTENTS["ravdess"]})
+    few = {**CORPUS_CONTENTS, "ravdess": contents("ravdess", ["01", "15", "16", "17", "18", "19"])}
+    with pytest.raises(TrainingConfigError, match=r"no speakers \['20'\]"):
+        split_clips(RESEARCH, few)
+
+
+def test_an_epoch_has_as_many_clips_of_each_emotion_of_a_corpus() -> None:
+    clips = split_clips(RESEARCH, CORPUS_CONTENTS).train
+    drawn = [clips[index] for index in draw_epoch(RESEARCH, clips, epoch=0)]
+    counts = Counter((c.corpus, c.emotion) for c in drawn)
+    assert {count for (corpus, _), count in counts.items() if corpus == "ravdess"} == {896 // 8}
+    assert {count for (corpus, _), count in counts.items() if corpus == "emodb"} == {300 // 6}
+    assert {count for (corpus, _), count in counts.items() if corpus == "tess"} == {490 // 7}
+    times = Counter(c.path for c in drawn if c.corpus == "ravdess")
+    assert max(times.values()) - min(times.values()) <= 1, "none comes again before all have come"
+
+
+def test_epochs_differ_and_a_seed_repeats_them() -> None:
+    clips = split_clips(RESEARCH, CORPUS_CONTENTS).train
+    first = draw_epoch(RESEARCH, clips, 0)
+    np.testing.assert_array_equal(first, draw_epoch(RESEARCH, clips, 0))
+    assert (first != draw_epoch(RESEARCH, clips, 1)).any()
+    assert (first != draw_epoch(config(seed=2), clips, 0)).any()
+
+
+def test_loss_is_over_the_classes_that_the_corpus_has() -> None:
+    logits = torch.tensor([[1.0, 2.0, 30.0], [1.0, 2.0, 3.0]], requires_grad=True)
+    possible = torch.tensor([[True, True, False], [True, True, True]])
+    loss = masked_loss(logits, torch.tensor([0, 2]), possible, smoothing=0.0)
+    assert loss[0].item() == pytest.approx(np.log(1 + np.e), abs=1e-5)
+    assert loss[1].item() == pytest.approx(-np.log(softmax(np.array([[1, 2, 3]], np.float32))[0, 2]), abs=1e-5)
+    loss.sum().backward()
+    assert logits.grad[0, 2] == 0
+
+
+def test_label_smoothing_spreads_over_the_same_classes() -> None:
+    logits = torch.tensor([[1.0, 2.0, 30.0]])
+    loss = masked_loss(logits, torch.tensor([0]), torch.tensor([[True, True, False]]), smoothing=0.1)
+    log_p = np.log(softmax(np.array([[1, 2]], np.float32)))[0]
+    assert loss.item() == pytest.approx(-0.9 * log_p[0] - 0.1 * log_p.mean(), abs=1e-5)
+
+
+def test_masked_loss_is_torchs_where_a_corpus_has_all_classes() -> None:
+    logits, truth = torch.randn(16, 8), torch.randint(0, 8, (16,))
+    ours = masked_loss(logits, truth, torch.ones(16, 8, dtype=torch.bool), smoothing=0.05)
+    theirs = torch.nn.functional.cross_entropy(logits, truth, label_smoothing=0.05, reduction="none")
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_padding_is_silence_up_to_the_longest() -> None:
+    short, long = np.full((5, 64), 200, np.uint8), np.full((17, 64), 100, np.uint8)
+    padded = pad_segments([short, long], SPEC).numpy()
+    assert padded.shape == (2, 32, 64)
+    np.testing.assert_array_equal(padded[0, :5], dequantize(short, SPEC))
+    assert (padded[0, 5:] == -100).all()
+    assert (padded[1, 17:] == -100).all()
+
+
+# The network.
+
+
+def segment(n_frames: int, seed: int = 0) -> np.ndarray:
+    """A segment with a spectrum and a rhythm of its own."""
+    random = np.random.default_rng(seed)
+    spectrum = np.repeat(random.integers(60, 160, 8), 8)
+    rhythm = 30 * np.abs(np.sin(random.uniform(0.1, 1) * np.arange(n_frames)))[:, None]
+    return (spectrum + rhythm + random.integers(0, 10, (n_frames, 64))).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> EmotionNetwork:
+    """A network whose normalisation has seen something, as after training."""
+    torch.manual_seed(0)
+    network = EmotionNetwork(8, SPEC.n_mels, SPEC.min_db)
+    network.train()
+    for seed in range(5):
+        network(pad_segments([segment(100 + seed, 10 * seed + k) for k in range(8)], SPEC))
+    # Untrained, it hardly tells one segment from another.
+    network.classify.weight.data *= 30
+    return network.eval()
+
+
+@torch.no_grad()
+def test_the_level_of_a_line_changes_nothing(network: EmotionNetwork) -> None:
+    log_mel = pad_segments([segment(64)], SPEC)
+    assert log_mel.max() < -20
+    torch.testing.assert_close(network(log_mel + 15), network(log_mel), atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_how_much_padding_there_is_changes_nothing(network: EmotionNetwork) -> None:
+    """A batch in training pads to its longest segment, the classifier to the segment's own next multiple."""
+    log_mel = pad_segments([segment(50)], SPEC)
+    logits = [
+        network(torch.cat([log_mel, torch.full((1, n_frames, 64), SPEC.min_db)], dim=1)) for n_frames in (32, 128)
+    ]
+    torch.testing.assert_close(logits[0], logits[1], atol=1e-4, rtol=0)
+    assert (network(pad_segments([segment(50, 1)], SPEC)) - logits[0]).abs().max() > 0.05
+
+
+def test_the_network_is_as_small_and_cheap_as_promised(network: EmotionNetwork) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 300_000
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(pad_segments([segment(SPEC.n_frames(3 * SPEC.sample_rate_hz))], SPEC))
+    # The counter counts multiplications and additions.
+    assert counter.get_total_flops() / 2 <= 45e6
+
+
+# A whole run on generated clips: low tones are neutral, high ones happy, rising ones sad.
+
+TINY_LABELS = ("neutral", "happy", "sad")
+
+
+@pytest.fixture(scope="module")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ravdess")
+    random = np.random.default_rng(0)
+    times_s = np.arange(8000) / 8000
+    for actor in range(1, 5):
+        for code, (low_hz, high_hz) in {"01": (300, 300), "03": (1500, 1500), "04": (300, 1500)}.items():
+            for sentence in ("01", "02"):
+                pitch_hz = np.linspace(low_hz, high_hz, 8000) * (1 + 0.05 * actor)
+                tone = 0.3 * np.sin(2 * np.pi * np.cumsum(pitch_hz) / 8000) + 0.01 * random.standard_normal(8000)
+                name = f"03-01-{code}-01-{sentence}-01-{actor:02}.wav"
+                soundfile.write(folder / name, tone * (1 + 0.1 * np.sin(20 * times_s)), 8000)
+    return folder
+
+
+@pytest.fixture
+def tiny() -> TrainingConfig:
+    values = RESEARCH.to_dict()
+    values["corpora"] = {"ravdess": {"clips_an_epoch": 24, "development": ["03"], "test": ["04"]}}
+    values |= {"labels": list(TINY_LABELS), "epochs": 4, "batch_size": 4, "name": "tiny"}
+    return TrainingConfig.from_dict(values)
+
+
+def run(tiny: TrainingConfig, corpus: Path, folder: Path, stop_after: int | None = None) -> list[str]:
+    """Train, and stop in an epoch as an interruption does where one is named."""
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if stop_after is not None and line.startswith(f"epoch {stop_after}/"):
+            raise KeyboardInterrupt
+
+    split = split_clips(tiny, {"ravdess": read_corpus("ravdess", corpus)})
+    train(tiny, split, [], folder, report)
+    return lines
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return {name: value.clone() for name, value in load_run(folder)[1].state_dict().items()}
+
+
+def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(
+    tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path
+) -> None:
+    run(tiny, tiny_corpus, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, tiny_corpus, tmp_path / "cut", stop_after=2)
+    assert load_run(tmp_path / "cut")[2]["epochs_done"] == 2
+    lines = run(tiny, tiny_corpus, tmp_path / "cut")
+    assert lines[0] == "resuming after epoch 2"
+    assert [line.split("  ")[0] for line in lines[1:]] == ["epoch 3/4", "epoch 4/4"]
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    for name in whole:
+        torch.testing.assert_close(cut[name], whole[name], atol=1e-6, rtol=1e-5)
+    curves = [(tmp_path / name / "curves.csv").read_text() for name in ("whole", "cut")]
+    assert curves[0] == curves[1]
+    assert len(curves[0].splitlines()) == 5
+
+
+def test_a_run_folder_of_another_configuration_is_refused(
+    tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path
+) -> None:
+    run(replace(tiny, epochs=1), tiny_corpus, tmp_path)
+    with pytest.raises(TrainingRunError, match="another configuration"):
+        run(replace(tiny, epochs=2), tiny_corpus, tmp_path)
+
+
+def test_an_exported_run_is_a_model_that_learned_its_task(
+    tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path
+) -> None:
+    """Three sounds as different as these are told apart on a speaker that training never heard."""
+    run(replace(tiny, epochs=25), tiny_corpus, tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "model", {"ravdess": read_corpus("ravdess", tiny_corpus)})
+    classifier = Classifier.load(tmp_path / "model")
+    card = classifier.card
+    assert (card.name, card.labels, card.corpora) == ("tiny", TINY_LABELS, ("ravdess",))
+    assert card.test_speakers == {"ravdess": ("04",)}
+    assert not card.commercial_use
+    results = card.metrics["results"]
+    assert [(result["condition"], result["n"], result["speakers"]) for result in results] == [
+        ("clean", 6, ["04"]),
+        ("g711", 6, ["04"]),
+    ]
+    assert results[0]["uar"] >= 0.8
+    readme = (tmp_path / "model" / "README.md").read_text()
+    assert f"| clean | 6 | {results[0]['uar']:.3f}" in readme
+    assert "Article 5(1)(f)" in readme
+    assert "$" not in readme, "a place of the template that was not filled"
+    assert main(["describe", str(tmp_path / "model")]) == 0
+
+
+def test_a_run_without_development_or_test_speakers_is_not_exported(
+    tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path
+) -> None:
+    corpora = {"ravdess": replace(tiny.corpora["ravdess"], development=())}
+    run(replace(tiny, epochs=1, corpora=corpora), tiny_corpus, tmp_path / "run")
+    with pytest.raises(TrainingRunError, match="0 clips for development"):
+        export_run(tmp_path / "run", tmp_path / "model", {"ravdess": read_corpus("ravdess", tiny_corpus)})
+
+
+def test_exporting_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingRunError, match=r"no checkpoint\.pt"):
+        export_run(tmp_path, tmp_path / "model", {})
+
+
+@pytest.fixture(scope="module")
+def exported(network: EmotionNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export_network(network, SPEC, path)
+    return path
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_the_exported_network_computes_the_same_in_every_batch(
+    exported: Path, network: EmotionNetwork, batch_size: int
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    for n_frames in (16, 48, 192):
+        log_mel = pad_segments([segment(n_frames, seed) for seed in range(batch_size)], SPEC)
+        (logits,) = session.run(["logits"], {"log_mel": log_mel.numpy()})
+        with torch.no_grad():
+            alone = np.concatenate([network(row[None]).numpy() for row in log_mel])
+        np.testing.assert_allclose(logits, alone, atol=1e-5)
+        assert batch_size == 1 or np.ptp(alone, axis=0).max() > 0.1, "segments that all score alike prove nothing"
+
+
+def test_the_exported_file_names_nothing_of_the_machine_that_made_it(exported: Path) -> None:
+    content = exported.read_bytes()
+    for trace in (b".py", str(Path.home()).encode(), str(exported.parent).encode(), b"site-packages"):
+        assert trace not in content
+    assert len(content) < 2e6
