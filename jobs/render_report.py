@@ -67,7 +67,7 @@ def read_day(warehouse: Warehouse, call_date: date) -> Mapping[str, pa.Table]:
             shown = [each.call.contact_id for each in calls_to_hear(read_calls(tables["calls"]))]
             segments = view.dataset("emotion_log", call_date)
             tables["emotion_log"] = segments.to_table(
-                columns=list(EMOTION_LOG_COLUMNS), filter=pc.field("contact_id").isin(shown)
+                columns=list(EMOTION_LOG_COLUMNS), filter=pc.field("contact_id").isin(pa.array(shown, pa.string()))
             )
         except FileNotFoundError as error:  # the day was replaced meanwhile
             missing = str(error)
