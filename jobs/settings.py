@@ -196,10 +196,7 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
         return kind(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = [
-            f"CALLMOOD_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
-            for problem in error.errors()
-        ]
+        lines = [f"CALLMOOD_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()]
         raise SettingsError("settings are missing or wrong (docs/configuration.md):\n  " + "\n  ".join(lines)) from None
 
 

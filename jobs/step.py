@@ -17,6 +17,7 @@ from jobs.errors import JobError, SettingsError
 from jobs.settings import Settings, load_settings
 from jobs.staging import STEPS, RunStaging, StepMarker
 from jobs.storage import open_storage
+from schemas.errors import SchemaError
 
 EXIT_PERMANENT = 2
 EXIT_TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h
@@ -85,7 +86,7 @@ def step_main(
         staging.begin(step)
         counts = run(StepContext(settings, staging, arguments))
         staging.end(StepMarker(step, staging.run_id, "done", round(time.monotonic() - started, 3), dict(counts)))
-    except JobError as error:
+    except (JobError, SchemaError) as error:
         return _failed(step, staging, started, str(error), permanent=error.permanent)
     except Exception as error:  # the marker must say that the step failed, whatever it was
         log.exception("%s failed unexpectedly", step)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jobs.errors import JobError
-from jobs.settings import load_settings
+from jobs.settings import load_store_settings
 from jobs.storage import Storage, open_storage, storage_from_options
 from schemas import TABLES
 
@@ -219,7 +219,7 @@ def _say(message: str, status: int) -> int:
 
 def _storage(arguments: argparse.Namespace) -> Storage:
     if arguments.warehouse is None:
-        settings = load_settings()
+        settings = load_store_settings()
         return open_storage(settings.warehouse, settings)
     return storage_from_options(
         {"location": arguments.warehouse, "endpoint": arguments.s3_endpoint, "region": arguments.s3_region}
