@@ -11,6 +11,7 @@ import soundfile
 import yaml
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
 
 from ser_model.__main__ import main  # noqa: E402
 from ser_model.classifier import Classifier, softmax  # noqa: E402
