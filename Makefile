@@ -5,6 +5,11 @@ PYTHON ?= python3
 JOBS := .venv/jobs/bin/python
 export PYTHON
 
+# What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
+# reads anything into a $, a quote or a backtick.
+GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES Q
+$(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
+
 .PHONY: help setup demo run backfill sql test lint docs lock clean
 
 help: ## Show this help.
@@ -14,20 +19,19 @@ setup: ## Make the environments from the locks (instant when nothing changed).
 	@bash infra/setup.sh
 
 demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] [DATE=YYYY-MM-DD] [LAYOUT=name|file.yaml] [OUT=folder].
-	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(CONTACTS),--contacts "$(CONTACTS)") \
-		$(if $(DATE),--date "$(DATE)") $(if $(LAYOUT),--layout "$(LAYOUT)") $(if $(OUT),--out "$(OUT)")
+	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$$RECORDINGS") $(if $(CONTACTS),--contacts "$$CONTACTS") \
+		$(if $(DATE),--date "$$DATE") $(if $(LAYOUT),--layout "$$LAYOUT") $(if $(OUT),--out "$$OUT")
 
-NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$(MODEL)") $(if $(ROLES),--roles "$(ROLES)")
+NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$$MODEL") $(if $(ROLES),--roles "$$ROLES")
 
 run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and warehouse; [MODEL=folder] [ROLES=customer,agent].
-	@$(NIGHT) --from "$(DATE)" --to "$(DATE)"
+	@$(NIGHT) --from "$$DATE" --to "$$DATE"
 
 backfill: setup ## Run the nights of the call dates FROM=YYYY-MM-DD to TO=YYYY-MM-DD, both included.
-	@$(NIGHT) --from "$(FROM)" --to "$(TO)"
+	@$(NIGHT) --from "$$FROM" --to "$$TO"
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
-	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$(OUT)/warehouse") $(if $(Q),"$$Q")
-sql: export Q := $(Q)
+	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")
 
 lint: setup ## Check style and types.
 	@.venv/jobs/bin/ruff check . && .venv/jobs/bin/ruff format --check . && .venv/jobs/bin/mypy && \

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +58,8 @@ class ProcessStep(BaseOperator):
     def execute(self, context: Context) -> None:  # noqa: ARG002 - the signature is Airflow's
         """Run the step and judge it by its marker."""
         given = [part for name, value in self.arguments.items() if value for part in (name, value)]
-        command = [self.deployment.jobs_python, "-m", f"jobs.{self.step}", *self.night, *given]
+        night = [*self.night, "--attempt", _new_attempt()]
+        command = [self.deployment.jobs_python, "-m", f"jobs.{self.step}", *night, *given]
         with subprocess.Popen(
             command,
             cwd=self.deployment.home,
@@ -69,7 +71,7 @@ class ProcessStep(BaseOperator):
             assert self._process.stdout is not None  # noqa: S101 - it was asked for
             for line in self._process.stdout:
                 self.log.info(line.rstrip())
-        judge(self.step, self.night, self.deployment)
+        judge(self.step, night, self.deployment)
 
     def on_kill(self) -> None:
         """End the step's process with the task."""
@@ -100,9 +102,11 @@ class SparkStep(SparkSubmitOperator):
         )
         self.step = step
         self.deployment = deployment
+        self.application_args: list[str] = night
 
     def execute(self, context: Context) -> None:
         """Run the step and judge it by its marker, whatever spark-submit said."""
+        self.application_args = [*self.application_args, "--attempt", _new_attempt()]
         try:
             super().execute(context)
         except AirflowException as error:
@@ -111,7 +115,14 @@ class SparkStep(SparkSubmitOperator):
 
 
 def judge(step: str, night: Sequence[str], deployment: Deployment) -> None:
-    """Look at the step's marker.
+    """Look at the marker of a try of a step.
+
+    Parameters
+    ----------
+    step
+        The step.
+    night
+        The arguments that it was started with: the day, the run, and the try's name.
 
     Raises
     ------
@@ -136,6 +147,11 @@ def judge(step: str, night: Sequence[str], deployment: Deployment) -> None:
         raise StepFailed(f"{step} left no marker: it was killed or could not start; the log above says more")
     if marker["status"] != "done":
         raise (AirflowFailException if marker["permanent"] else StepFailed)(f"{step}: {marker['reason']}")
+
+
+def _new_attempt() -> str:
+    """A name for one try of a step: the marker of an earlier try is none of this one's."""
+    return secrets.token_hex(4)
 
 
 def _environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ succeeded stands in the markers of its steps.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -31,6 +34,7 @@ DAG = "nightly_emotion_log"
 AIRFLOW = ROOT / ".venv" / "airflow" / "bin" / "airflow"
 POLL_S = 0.5
 STOP_S = 15
+MIGRATED = "migrated-for"
 
 
 class NightFailed(Exception):
@@ -60,6 +64,11 @@ class LocalAirflow:
         """Where Airflow's and Spark's output goes."""
         return self.home / "night.log"
 
+    @property
+    def stamp_file(self) -> Path:
+        """Says for which lock Airflow's database was made, or brought up to date; there only once that succeeded."""
+        return self.home / MIGRATED
+
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """The variables with which Airflow runs, on top of `base`."""
         return {
@@ -74,6 +83,36 @@ class LocalAirflow:
             # Its own spark-submit first: the one in Airflow's environment is none.
             "PATH": f"{ROOT / 'infra' / 'spark' / 'bin'}{os.pathsep}{base.get('PATH', os.defpath)}",
         }
+
+
+def unwind_on_signals() -> None:
+    """Let a polite end (make's, a service manager's, a closed terminal's) unwind as Ctrl-C does.
+
+    So whatever was started is stopped. An ignored signal stays so: ``nohup make backfill`` outlives its terminal.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature is signal's
+    # A closed terminal sends more than one, and the second must not cut the unwinding short.
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def bars(console: Console) -> Progress:
+    """Bars of things done of things to do; none where the console is no terminal."""
+    return Progress(
+        TextColumn("{task.description:<18}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
 
 
 def run_night(
@@ -108,14 +147,12 @@ def run_night(
     Raises
     ------
     NightFailed
-        Where a step failed for good.
+        Where a step failed for good, or Airflow's database could not be made.
     """
     airflow.home.mkdir(parents=True, exist_ok=True)
     variables = airflow.environment(environment)
     with airflow.log_file.open("a") as log:
-        if not (airflow.home / "airflow.db").exists():
-            console.print("making Airflow's database")
-            subprocess.run([str(AIRFLOW), "db", "migrate"], env=variables, stdout=log, stderr=log, check=True)
+        _migrate(airflow, variables, log, console)
         # The logical date names the run in Airflow: one of its own for each try of a day.
         now = datetime.now(UTC)
         command = [str(AIRFLOW), "dags", "test", DAG, now.isoformat(timespec="seconds")]
@@ -136,6 +173,19 @@ def run_night(
         last = list(markers)[-1] if markers else "the start"
         raise NightFailed(f"the night stopped after {last}; the end of {airflow.log_file} says why")
     return run
+
+
+def _migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, console: Console) -> None:
+    """Make Airflow's database or bring it up to date, unless that was done for the Airflow that is locked now."""
+    wanted = hashlib.sha256((ROOT / "requirements" / "airflow.txt").read_bytes()).hexdigest()
+    if airflow.stamp_file.is_file() and airflow.stamp_file.read_text() == wanted:
+        return
+    console.print("making Airflow's database")
+    with _process_group([str(AIRFLOW), "db", "migrate"], variables, log) as process:
+        status = process.wait()
+    if status != 0:
+        raise NightFailed(f"Airflow's database could not be made; the end of {airflow.log_file} says why")
+    airflow.stamp_file.write_text(wanted)
 
 
 @contextmanager
@@ -169,14 +219,7 @@ class _Watch:
 
     def __init__(self, staging: Storage, call_date: date, since: datetime, console: Console) -> None:
         self.run: RunStaging | None = None
-        self.progress = Progress(
-            TextColumn("{task.description:<18}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self.progress = bars(console)
         self._staging = staging
         self._call_date = call_date
         self._since = f"{since:%Y%m%dT%H%M%SZ}"
@@ -236,7 +279,7 @@ class _Watch:
             self.progress.remove_task(task)  # type: ignore[arg-type]
         counts = ", ".join(f"{name} {value:g}" for name, value in marker.counts.items() if value)
         words = f"{marker.seconds:.1f} s  {counts}" if marker.status == "done" else f"failed: {marker.reason}"
-        self._console.print(f"{marker.step:<18} {words}", markup=False)
+        self._console.print(f"{marker.step:<18} {words}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -247,8 +290,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", help="the folder of another model than the settings name")
     parser.add_argument("--roles", help="whose speech is classified, instead of what the settings say")
     arguments = parser.parse_args(argv)
-    asked = {name: value for name in ("model", "roles") if (value := getattr(arguments, name))}
-    console = Console(soft_wrap=True, highlight=False)
+    asked = {}
+    if arguments.model:
+        # The jobs run in another folder.
+        asked["model"] = str(Path(arguments.model).absolute())
+    if arguments.roles:
+        asked["roles"] = arguments.roles
+    console = Console(markup=False, soft_wrap=True, highlight=False)
+    unwind_on_signals()
     try:
         first, last = date.fromisoformat(arguments.first), date.fromisoformat(arguments.last)
     except ValueError:
@@ -268,10 +317,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 run_night(call_date, airflow, staging, os.environ, console, asked)
             except NightFailed as error:
-                console.print(f"{call_date} failed: {error}", markup=False)
+                console.print(f"{call_date} failed: {error}")
                 failed.append(call_date)
     except JobError as error:
-        console.print(str(error), markup=False)
+        console.print(str(error))
         return 2
     except KeyboardInterrupt:
         console.print("stopped; what was published stays, the day that ran can be run again")

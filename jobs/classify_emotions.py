@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.errors import StepOrderError
 from jobs.extract_features import FEATURE_HASH
@@ -84,8 +85,9 @@ def classify(task: ClassifyTask) -> ClassifyResult:
     counts = dict(NOTHING_YET)
     name = f"{task.number:05d}"
     with task.staging.writer(EMOTION_LOG, name) as writer:
-        for batch in task.staging.read_file(SEGMENTS, task.file, _INPUT):
-            segments = pa.Table.from_batches([batch])
+        read = 0
+        for segments in whole_calls(task.staging.read_file(SEGMENTS, task.file, _INPUT)):
+            read += segments.num_rows
             started = time.monotonic()
             segments, probabilities, failed = _probabilities(segments, classifier, task.batch_size)
             counts["inference_s"] += time.monotonic() - started
@@ -93,8 +95,23 @@ def classify(task: ClassifyTask) -> ClassifyResult:
             counts["classified"] += len(probabilities)
             counts["calls_failed"] += failed
             writer.write(emotion_rows(segments, probabilities, classifier, task.staging.run_id))
-            task.staging.report_progress("classify_emotions", name, int(counts["segments"]), task.file.rows)
+            task.staging.report_progress("classify_emotions", name, read, task.file.rows)
     return ClassifyResult(writer.file, counts)
+
+
+def whole_calls(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Move the borders of batches to those of calls, whose rows follow one another: a call is judged as a whole."""
+    rest: list[pa.RecordBatch] = []
+    for batch in batches:
+        contact_ids = batch.column("contact_id")
+        start = pc.index(contact_ids, contact_ids[-1]).as_py()
+        if start == 0 and (not rest or rest[-1].column("contact_id")[-1] == contact_ids[0]):
+            rest.append(batch)
+            continue
+        yield pa.Table.from_batches([*rest, batch.slice(0, start)])
+        rest = [batch.slice(start)]
+    if rest:
+        yield pa.Table.from_batches(rest)
 
 
 def _probabilities(

@@ -15,13 +15,14 @@ from typing import Any
 
 from jobs.errors import ContactRecordsError
 from jobs.identity import keyed_hash
-from jobs.layouts import Layout, local_date
+from jobs.layouts import YEARS, Layout, local_date
 from jobs.settings import Settings
 from jobs.storage import open_storage
 
 log = logging.getLogger("callmood.contacts")
 
 MAX_LINE_BYTES = 1_000_000
+LOGGED_BAD_LINES = 20
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -61,37 +62,54 @@ def read_contacts(settings: Settings, days: Iterator[date] | list[date]) -> Cont
     Raises
     ------
     ContactRecordsError
-        Where the place does not exist.
+        Where none of the days' places holds records, or one cannot be read. One that is missing is a warning.
     """
     records = ContactRecords()
     if settings.contacts is None:
         return records
-    for place in dict.fromkeys(day.strftime(settings.contacts) for day in days):
+    places = list(dict.fromkeys(day.strftime(settings.contacts) for day in days))
+    missing = []
+    for place in places:
+        found = False
         for name, content in _contents(place, settings):
+            found = True
             _read_lines(name, content, records)
+        if not found:
+            missing.append(place)
+    if missing and missing == places:
+        raise ContactRecordsError(
+            f"there are no contact records at {' or '.join(missing)}; "
+            "expected a JSON Lines file, or an s3:// prefix with .jsonl objects under it"
+        )
+    for place in missing:
+        log.warning("there are no contact records at %s; those of the other places are used", place)
     if records.bad_lines:
         log.warning("%d lines are no contact records and were left out", records.bad_lines)
     return records
 
 
 def _contents(place: str, settings: Settings) -> Iterator[tuple[str, bytes]]:
+    """The place's files by name; none where it is missing."""
     if not place.startswith("s3://"):
         try:
-            yield Path(place).name, Path(place).read_bytes()
+            content = Path(place).read_bytes()
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise ContactRecordsError(
                 f"contact records {place} cannot be read ({error.strerror}); expected a JSON Lines file"
             ) from None
+        yield Path(place).name, content
         return
-    storage = open_storage(place.rstrip("/").removesuffix(".jsonl"), settings)
     if place.endswith(".jsonl"):
         folder, _, name = place.rpartition("/")
-        storage = open_storage(folder, settings)
         try:
-            yield name, storage.read(name)
+            content = open_storage(folder, settings).read(name)
         except FileNotFoundError:
-            raise ContactRecordsError(f"there is no object {place}; expected contact records as JSON Lines") from None
+            return
+        yield name, content
         return
+    storage = open_storage(place.rstrip("/"), settings)
     for file in storage.files():
         if file.path.endswith(".jsonl"):
             yield file.path, storage.read(file.path)
@@ -105,14 +123,17 @@ def _read_lines(name: str, content: bytes, records: ContactRecords) -> None:
             records.add(_parse(line))
         except _BadRecord as error:
             records.bad_lines += 1
-            log.warning("%s, line %d: %s; the line is left out", name, number, error)
+            if records.bad_lines <= LOGGED_BAD_LINES:
+                log.warning("%s, line %d: %s; the line is left out", name, number, error)
 
 
 def _parse(line: bytes) -> Mapping[str, Any]:
     if len(line) > MAX_LINE_BYTES:
         raise _BadRecord(f"found {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise _BadRecord("not UTF-8") from None
     except (ValueError, RecursionError):
         raise _BadRecord("not JSON") from None
     if not isinstance(record, dict):
@@ -120,8 +141,10 @@ def _parse(line: bytes) -> Mapping[str, Any]:
     contact_id = record.get("ContactId")
     if not isinstance(contact_id, str) or not 0 < len(contact_id) <= 256:
         raise _BadRecord("ContactId is missing or no text of 1 to 256 characters")
+    if not _encodable(contact_id):
+        raise _BadRecord("ContactId has half of a surrogate pair, which is no character")
     if _moment(record, "InitiationTimestamp") is None:
-        raise _BadRecord("InitiationTimestamp is missing")
+        raise _BadRecord(f"InitiationTimestamp is missing or not of the years {YEARS[0]} to {YEARS[-1]}")
     _updated_at(record)
     return record
 
@@ -136,13 +159,17 @@ def contact_day(record: Mapping[str, Any], layout: Layout, settings: Settings) -
 
 
 def recording_locations(record: Mapping[str, Any]) -> list[str]:
-    """Where the record says that the contact's recordings are."""
+    """Where the record says that the contact's audio recordings are: those of a screen, say, are left out."""
     recordings = record.get("Recordings") or (
         [record["Recording"]] if isinstance(record.get("Recording"), dict) else []
     )
     if not isinstance(recordings, list):
         return []
-    locations = (entry.get("Location") for entry in recordings if isinstance(entry, dict))
+    locations = (
+        entry.get("Location")
+        for entry in recordings
+        if isinstance(entry, dict) and entry.get("MediaStreamType") in (None, "AUDIO")
+    )
     return [location for location in locations if isinstance(location, str)]
 
 
@@ -159,7 +186,8 @@ def contact_row(record: Mapping[str, Any], call_date: date, run_id: str, setting
     endpoint = _text(_part(record, "CustomerEndpoint"), "Address")
     attributes = _part(record, "Attributes")
     agent_name = _text(agent, "Username")
-    locations = recording_locations(record)
+    channel = _text(record, "Channel")
+    is_voice = channel in (None, "VOICE")
     return {
         "call_date": call_date,
         "contact_id": record["ContactId"],
@@ -171,7 +199,7 @@ def contact_row(record: Mapping[str, Any], call_date: date, run_id: str, setting
         "team": _text(_part(_part(agent, "HierarchyGroups"), "Level1"), "GroupName"),
         "site": (_text(record, "InstanceARN") or "").rpartition("/")[2] or None,
         "agent_id": agent_name if settings.plain_agent_ids else agent_name and identify("agent", agent_name),
-        "channel": _text(record, "Channel"),
+        "channel": channel,
         "initiation_method": _text(record, "InitiationMethod"),
         "disconnect_reason": _text(record, "DisconnectReason"),
         "language": _text(record, "LanguageCode"),
@@ -184,8 +212,7 @@ def contact_row(record: Mapping[str, Any], call_date: date, run_id: str, setting
         "hold_s": _number(agent, "CustomerHoldDuration"),
         "longest_hold_s": _number(agent, "LongestHoldDuration"),
         "after_call_work_s": _number(agent, "AfterContactWorkDuration"),
-        "expects_recording": bool(locations)
-        or (_text(record, "Channel") in (None, "VOICE") and agent_name is not None),
+        "expects_recording": is_voice and (bool(recording_locations(record)) or agent_name is not None),
         "attributes": [(name, value) for name in settings.attributes if (value := _text(attributes, name)) is not None],
         "record_updated_at": _lenient_moment(record, "LastUpdateTimestamp"),
         "run_id": run_id,
@@ -208,16 +235,18 @@ def _updated_at(record: Mapping[str, Any]) -> datetime:
 
 
 def _moment(record: Mapping[str, Any], name: str) -> datetime | None:
-    """A time of the record in UTC; None where it is missing."""
+    """A time of the record in UTC; None where it is missing or no year of a call's."""
     text = record.get(name)
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        return None
+    except (TypeError, ValueError):
         raise _BadRecord(f"{name} is no time such as 2026-11-20T08:00:00Z") from None
-    return found
+    return found if found.year in YEARS else None
 
 
 def _lenient_moment(record: Mapping[str, Any], name: str) -> datetime | None:
@@ -234,7 +263,16 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:
     text = record.get(name)
-    return text if isinstance(text, str) and text else None
+    return text if isinstance(text, str) and text and _encodable(text) else None
+
+
+def _encodable(text: str) -> bool:
+    """Whether UTF-8 can write the text: JSON can hold half of a surrogate pair, a table cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(record: Mapping[str, Any], name: str) -> float | None:

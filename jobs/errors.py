@@ -18,6 +18,10 @@ class StepOrderError(JobError):
     """A step was started before the one whose result it needs, or that result is another run's or incomplete."""
 
 
+class TaskRefused(JobError):
+    """A task of a Spark job failed, and another try cannot help."""
+
+
 class ContactRecordsError(JobError):
     """The contact records cannot be read at all (single bad rows are reported, not raised)."""
 
@@ -30,10 +34,18 @@ class ReconciliationError(JobError):
     """planned = scored + quarantined + skipped does not hold."""
 
 
+class DayWouldBeEmptied(JobError):
+    """A run without a scored call would replace a day that has calls."""
+
+
 class StorageError(JobError):
-    """A storage location cannot be read or written."""
+    """A storage location cannot be read or written; ``code`` is the store's own, where it gave one."""
 
     permanent = False
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StorageAccessDenied(JobError):

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import urllib3.exceptions
 
 from jobs.errors import StorageAccessDenied, StorageError
 from jobs.model import load_classifier
@@ -43,9 +44,13 @@ IN_MEMORY_BYTES = 32 * 2**20
 """A larger object is fetched into a temporary file."""
 BUFFERED_ROWS = 2048
 PROGRESS_EVERY_S = 1.0
-NOTHING_YET: Mapping[str, int] = dict.fromkeys(("decoded", "skipped", "quarantined", "fetch_failed", "segments"), 0)
-MAX_FETCH_FAILURES = 0.5
-"""Where more of the recordings than this cannot be fetched, the store is out of order and not the recordings."""
+NOT_THEIRS = ("fetch_failed", "access_denied", "read_failed")
+"""Reasons that, where they are many, are the store's, the permissions' or this installation's."""
+NOTHING_YET: Mapping[str, int] = dict.fromkeys(("decoded", "skipped", "quarantined", *NOT_THEIRS, "segments"), 0)
+FETCH_ATTEMPTS = 4
+FETCH_WAIT_S = 0.5
+MAX_FAILURES = 0.5
+"""Where more of the recordings than this cannot be fetched or read for a reason that is not theirs, the night stops."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,10 @@ class _AccessDenied(RecordingError):
     reason_code = "access_denied"
 
 
+class _Archived(RecordingError):
+    reason_code = "archived"
+
+
 class _ReadFailed(RecordingError):
     reason_code = "read_failed"
 
@@ -133,14 +142,20 @@ def run(context: StepContext) -> Mapping[str, float]:
         spark.stop()
 
     counts = totals([NOTHING_YET, *(result.counts for result in results)])
-    failed = counts["fetch_failed"]
-    if failed > MAX_FETCH_FAILURES * len(recordings):
-        raise StorageError(
-            f"{failed:.0f} of {len(recordings)} recordings could not be fetched; is the store in order? Try later"
-        )
+    _check_failures(counts, len(recordings))
     staging.commit(SEGMENTS, [result.segments for result in results])
     staging.commit(CALL_AUDIO, [result.call_audio for result in results])
     return {"recordings": len(recordings), **counts}
+
+
+def _check_failures(counts: Mapping[str, float], n_recordings: int) -> None:
+    """Stop the night where most recordings fail for one reason that is not theirs, before it replaces a good day."""
+    for reason in NOT_THEIRS:
+        if counts[reason] > MAX_FAILURES * n_recordings:
+            found = f"{counts[reason]:.0f} of {n_recordings} recordings ended as {reason}"
+            if reason == "fetch_failed":
+                raise StorageError(f"{found}; is the store in order? Try later")
+            raise StorageAccessDenied(f"{found}; check what the jobs may read, and the workers' logs")
 
 
 def extract(task: ExtractTask) -> ExtractResult:
@@ -158,7 +173,8 @@ def extract(task: ExtractTask) -> ExtractResult:
         for done, (recording, fetched) in enumerate(_fetch_ahead(task), start=1):
             row, found = _read(recording, fetched, extractor, staging)
             counts[row["status"]] += 1
-            counts["fetch_failed"] += row["reason_code"] == _FetchFailed.reason_code
+            if row["reason_code"] in NOT_THEIRS:
+                counts[row["reason_code"]] += 1
             counts["segments"] += len(found)
             heard.append(row)
             rows.extend(found)
@@ -187,35 +203,49 @@ def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[BinaryIO
 
 
 def _fetch(client: Any, recording: Recording) -> BinaryIO:
-    """Fetch an object as it was when it was planned."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Fetch an object as it was when it was planned; what breaks off is fetched again, after growing waits."""
+    for attempt in range(1, FETCH_ATTEMPTS + 1):
+        # A body that breaks off is not botocore's to retry: only the request is.
+        try:
+            return _fetch_once(client, recording)
+        except _FetchFailed:
+            if attempt == FETCH_ATTEMPTS:
+                raise
+            time.sleep(FETCH_WAIT_S * 2 ** (attempt - 1))
+    raise AssertionError("the last attempt returns or raises")
 
+
+def _fetch_once(client: Any, recording: Recording) -> BinaryIO:
     bucket, _, key = recording.source_uri.removeprefix("s3://").partition("/")
     file: BinaryIO = tempfile.TemporaryFile() if recording.size_bytes > IN_MEMORY_BYTES else io.BytesIO()  # noqa: SIM115
     try:
         with s3_errors("the object's bucket"):
             body = client.get_object(Bucket=bucket, Key=key, IfMatch=recording.etag)["Body"]
             shutil.copyfileobj(body, file, 2**20)
-    except FileNotFoundError:
-        raise _Vanished("the object was there when the day was planned and is gone; nothing to do") from None
-    except StorageAccessDenied:
-        raise _AccessDenied("the store refuses the object; check the permissions of the role that reads") from None
-    except StorageError as error:
-        cause = error.__context__
-        if isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in {
-            "PreconditionFailed",
-            "412",
-        }:
-            raise _ChangedWhileReading(
-                "the object was written again since the day was planned; run the day again"
-            ) from None
-        raise _FetchFailed("the store did not give the object, after all attempts; the next run tries again") from None
-    except (OSError, BotoCoreError) as error:
-        raise _FetchFailed(f"fetching broke off ({type(error).__name__}); the next run tries again") from None
-    if file.tell() != recording.size_bytes:
-        raise _FetchFailed(f"fetched {file.tell()} of {recording.size_bytes} bytes; the next run tries again")
+        if file.tell() != recording.size_bytes:
+            raise _FetchFailed(f"fetched {file.tell()} of {recording.size_bytes} bytes; the next run tries again")
+    except BaseException as error:
+        file.close()
+        raise _fetch_reason(error) from None
     file.seek(0)
     return file
+
+
+def _fetch_reason(error: BaseException) -> BaseException:
+    """Why an object could not be fetched, as a reason for its row; what is no reason of an object stays as it is."""
+    if isinstance(error, FileNotFoundError):
+        return _Vanished("the object was there when the day was planned and is gone; nothing to do")
+    if isinstance(error, StorageAccessDenied):
+        return _AccessDenied("the store refuses the object; check the permissions of the role that reads")
+    if isinstance(error, StorageError):
+        if error.code in {"PreconditionFailed", "412"}:
+            return _ChangedWhileReading("the object was written again since the day was planned; run the day again")
+        if error.code == "InvalidObjectState":
+            return _Archived("the object lies in an archive class of the store; restore it, then run the day again")
+        return _FetchFailed("the store did not give the object, after all attempts; the next run tries again")
+    if isinstance(error, OSError | urllib3.exceptions.HTTPError):
+        return _FetchFailed(f"fetching broke off ({type(error).__name__}); the next run tries again")
+    return error
 
 
 def _read(

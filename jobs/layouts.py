@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from jobs.errors import SettingsError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+YEARS = range(2000, 2101)
+"""The years that a call can be of; any time zone's local time of these can be computed."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RegexLayout(Layout):
     pattern
         With the named groups ``contact_id`` and ``time``; searched in the key, after ``%3A`` and the like are decoded.
     time_format
-        How ``time`` is written (``datetime.strptime``), in UTC.
+        How ``time`` is written (``datetime.strptime``): in UTC, unless it has ``%z``.
     prefix
         The day's prefix as a ``strftime`` pattern; empty lists everything.
     """
@@ -78,11 +79,14 @@ class RegexLayout(Layout):
 
     def parse(self, key: str) -> RecordingKey | None:  # noqa: D102
         found = self._pattern.search(unquote(key))
-        if found is None:
+        if found is None or not found["contact_id"] or not found["time"]:
             return None
         try:
-            started_at = datetime.strptime(found["time"], self._time_format).replace(tzinfo=UTC)
-        except ValueError:
+            started_at = datetime.strptime(found["time"], self._time_format)
+            started_at = started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+        if started_at.year not in YEARS:
             return None
         return RecordingKey(found["contact_id"], started_at)
 

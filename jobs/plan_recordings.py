@@ -12,7 +12,7 @@ import logging
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -41,7 +41,8 @@ def run(context: StepContext) -> Mapping[str, float]:
 
     found, ignored = _list_recordings(settings, layout, context)
     days = utc_dates(context.call_date, settings.zone)
-    records = read_contacts(settings, list(days))
+    # A record is written after its call has ended, so that of a late call lies under the date after.
+    records = read_contacts(settings, [*days, days[-1] + timedelta(days=1)])
     plan = _plan_rows(found, records, layout, context)
     planned_contacts = {row["contact_id"] for row in plan}
     contacts = [
@@ -90,7 +91,8 @@ def _list_recordings(
 def _objects(settings: Settings, layout: Layout, context: StepContext) -> Iterator[Mapping[str, Any]]:
     """Every object under the prefixes of the UTC dates that the local day touches, each once."""
     bucket, _, root = settings.recordings.removeprefix("s3://").partition("/")
-    client = s3_client(settings.s3_endpoint, settings.s3_region)
+    with s3_errors(f"s3://{bucket}"):
+        client = s3_client(settings.s3_endpoint, settings.s3_region)
     prefixes = dict.fromkeys(layout.prefix(day) for day in utc_dates(context.call_date, settings.zone))
     for prefix in prefixes:
         place = f"{root}/{prefix}" if root else prefix
@@ -106,7 +108,7 @@ def _plan_rows(
     layout: Layout,
     context: StepContext,
 ) -> list[dict[str, Any]]:
-    """A row an object; of several recordings of one contact the largest is planned, the others are skipped."""
+    """A row an object; of several recordings of one contact and day the largest is planned, the others are skipped."""
     by_contact = defaultdict(list)
     for item, key in found:
         by_contact[key.contact_id].append((item, key))
@@ -127,11 +129,16 @@ def _plan_rows(
                     "started_at": key.started_at,
                     "queue": queue,
                     "status": "planned" if position == 0 else "skipped",
-                    "reason_code": None if position == 0 else "duplicate",
+                    "reason_code": None if position == 0 else _left_out(key, recordings[0][1]),
                     "run_id": context.run_id,
                 }
             )
     return rows
+
+
+def _left_out(key: RecordingKey, planned: RecordingKey) -> str:
+    """Why a recording is not planned beside another of its contact."""
+    return "duplicate" if key.started_at == planned.started_at else "another_part"
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema, sort: tuple[str, ...]) -> pa.Table:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from jobs.errors import ReconciliationError, SettingsError
+from jobs.errors import DayWouldBeEmptied, ReconciliationError, SettingsError
 from jobs.staging import STEPS, RunStaging
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import RunFigures, Warehouse
 from schemas import STAGED_TABLES
 from schemas.recordings import STATUSES as OUTCOMES
+from schemas.staging import SEGMENTS
 from ser_model.classifier import ModelCard
 from ser_model.errors import SerModelError
 
@@ -36,7 +37,17 @@ def run(context: StepContext) -> Mapping[str, float]:
     settings = context.settings
     figures = run_figures(context.staging)
     storage = open_storage(settings.warehouse, settings)
-    versions = Warehouse(storage, grace_s=settings.replaced_files_grace_s).publish(context.staging, figures)
+    warehouse = Warehouse(storage, grace_s=settings.replaced_files_grace_s)
+    if figures.scored == 0 and not settings.allow_empty_day:
+        published = warehouse.read("calls", call_date=context.call_date, columns=["contact_id"]).num_rows
+        if published:
+            raise DayWouldBeEmptied(
+                f"no call was scored of {figures.planned} planned, and {published} are published for this day; check "
+                "the recordings' place, or set CALLMOOD_ALLOW_EMPTY_DAY=true where the day is to be emptied"
+            )
+    versions = warehouse.publish(context.staging, figures)
+    # Speech can be rebuilt from them, and nobody needs them any more.
+    context.staging.drop(SEGMENTS)
     return {name: context.staging.manifest(STAGED_TABLES[name]).rows for name in versions}
 
 

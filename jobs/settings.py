@@ -6,12 +6,14 @@ never stand here. docs/configuration.md is generated from the descriptions below
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
+import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -55,9 +57,28 @@ class StoreSettings(BaseSettings):
         named = init_settings().get("settings_file") or env_settings().get("settings_file")
         if named is None:
             return init_settings, env_settings
-        if not Path(named).is_file():
-            raise SettingsError(f"CALLMOOD_SETTINGS_FILE is {named}, which is not a file; name a YAML file or unset it")
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=named)
+        file = ROOT / named
+        if not file.is_file():
+            raise SettingsError(f"CALLMOOD_SETTINGS_FILE is {file}, which is not a file; name a YAML file or unset it")
+        try:
+            return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+        except (yaml.YAMLError, ValueError, TypeError):
+            raise SettingsError(
+                f"CALLMOOD_SETTINGS_FILE ({file}) is no YAML of names and values; see docs/configuration.md"
+            ) from None
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _an_address(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not re.fullmatch(r"https?://[^/\s]+/?", endpoint):
+            raise ValueError("expected an address such as https://s3.example.com or http://127.0.0.1:9000")
+        return endpoint
+
+    @field_validator("warehouse", "staging", "reports", "model", check_fields=False)
+    @classmethod
+    def _one_place(cls, location: str) -> str:
+        """Steps start in different folders: a relative path is below the project, wherever a step runs."""
+        return location if "://" in location else str(ROOT / Path(location).expanduser())
 
 
 class Settings(StoreSettings):
@@ -107,6 +128,9 @@ class Settings(StoreSettings):
         (), description="the contact attributes to carry into contacts.attributes, separated by commas"
     )
     spark_master: str = Field("local[*]", description="Spark's master, for steps started without spark-submit")
+    allow_empty_day: bool = Field(
+        False, description="let a day without any scored call replace one that is published with calls"
+    )
     partition_mb: int = Field(64, ge=1, description="recordings to a Spark partition, in MB of objects")
     batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
     replaced_files_grace_s: float = Field(
@@ -119,6 +143,12 @@ class Settings(StoreSettings):
         if zone not in available_timezones():
             raise ValueError(f"{zone!r} is no IANA time zone; expected one such as Europe/Berlin")
         return zone
+
+    @field_validator("contacts", "layout")
+    @classmethod
+    def _one_file(cls, place: str | None) -> str | None:
+        """As for the places, where it is a file's path."""
+        return str(ROOT / place) if place is not None and "://" not in place and "." in Path(place).name else place
 
     @field_validator("recordings")
     @classmethod

@@ -11,16 +11,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 
-from jobs.errors import SettingsError
+from jobs.errors import JobError, SettingsError, TaskRefused
 from jobs.settings import ROOT
 from jobs.staging import RunStaging, StagedFile
 from jobs.storage import storage_from_options
 from schemas import STAGED_TABLES
+from schemas.errors import SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +69,7 @@ def _complete_environment() -> None:
     for name, value in paths.items():
         os.environ.setdefault(name, value)
     find_java = ROOT / "infra" / "spark" / "find-java"
-    if "JAVA_HOME" not in os.environ and find_java.is_file():
+    if find_java.is_file():
         found = subprocess.run([str(find_java)], capture_output=True, text=True, check=False)
         if found.returncode != 0:
             raise SettingsError(found.stderr.strip())
@@ -81,11 +83,38 @@ def run_tasks(
 
     Spark may try a task twice, or twice at once; only one attempt's result is returned, so what a task wrote under
     names of its own counts once when the caller commits the names in the results.
+
+    Raises
+    ------
+    TaskRefused
+        Where a task failed in a way that another try cannot heal.
     """
     if not tasks:
         return []
     spark.sparkContext.setJobDescription(progress)
-    return spark.sparkContext.parallelize(tasks, len(tasks)).map(work).collect()
+
+    def attempt(task: Task) -> Result | _Refused:
+        # What cannot heal comes back as a value: Spark would try it again, and hand over a stack trace of its own.
+        try:
+            return work(task)
+        except (JobError, SchemaError) as error:
+            if error.permanent:
+                return _Refused(str(error))
+            raise
+
+    results: list[Result] = []
+    for result in spark.sparkContext.parallelize(tasks, len(tasks)).map(attempt).collect():
+        if isinstance(result, _Refused):
+            raise TaskRefused(result.reason)
+        results.append(result)
+    return results
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A task failed, and another try cannot help."""
+
+    reason: str
 
 
 def read_staged(spark: SparkSession, staging: RunStaging, table: Table) -> DataFrame:

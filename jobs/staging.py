@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
-from jobs.errors import StepOrderError
+from jobs.errors import JobError, StepOrderError
 from jobs.storage import Storage
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class StepMarker:
-    """A step's end: ``done``, or ``failed`` with the reason and whether another try could help."""
+    """A step's end: ``done``, or ``failed`` with the reason and whether another try could help.
+
+    ``attempt`` is the name that whoever started the step gave to this try of it: the marker of an earlier try says
+    nothing of a later one that died before it could take the marker back.
+    """
 
     step: str
     run_id: str
@@ -83,6 +88,7 @@ class StepMarker:
     counts: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
     permanent: bool = False
+    attempt: str | None = None
 
 
 class RunStaging:
@@ -151,6 +157,12 @@ class RunStaging:
                 raise StepOrderError(
                     f"{step} needs {before} to be done in run {self.run_id}, but it {found}; run {before} first"
                 )
+        published = self.marker("publish_tables")
+        if position < STEPS.index("publish_tables") and published is not None and published.status == "done":
+            raise StepOrderError(
+                f"run {self.run_id} is published, and a run is published once; to compute the day again start a new "
+                "run, or clear the DAG run with its first task, start_night"
+            )
         for later in STEPS[position:]:
             self.storage.delete(f"{self.folder}/_steps/{later}.json")
         self.storage.delete_below(f"{self.folder}/_progress/{step}")
@@ -162,8 +174,9 @@ class RunStaging:
     # Progress, for whoever watches
 
     def report_progress(self, step: str, task: str, done: int, total: int) -> None:
-        """Say how far one task of a step is."""
-        self._write_json(f"_progress/{step}/{task}.json", {"done": done, "total": total})
+        """Say how far one task of a step is; where that cannot be written, the task goes on all the same."""
+        with suppress(JobError):
+            self._write_json(f"_progress/{step}/{task}.json", {"done": done, "total": total})
 
     def progress(self, step: str) -> int:
         """How many recordings the step's tasks have done."""
@@ -200,6 +213,10 @@ class RunStaging:
             writer.write(rows)
         return self.commit(table, [writer.file])
 
+    def drop(self, table: Table) -> None:
+        """Delete a table and every file that any attempt wrote for it."""
+        self.storage.delete_below(f"{self.folder}/{table.name}")
+
     def manifest(self, table: Table) -> Manifest:
         """The table's files.
 
@@ -232,16 +249,15 @@ class RunStaging:
         table: Table,
         file: StagedFile,
         columns: Sequence[str] | None = None,
-        row_groups: Sequence[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Read one file of a table, batch by batch, optionally some of its columns or row groups only."""
+        """Read one file of a table, batch by batch, optionally some of its columns only."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
         stored = [name for name in schema.names if name != PARTITION_COLUMN]
         with self.storage.open_input(f"{self.folder}/{file.path}") as source, pq.ParquetFile(source) as parquet:
-            for batch in parquet.iter_batches(ROW_GROUP_ROWS, columns=stored, row_groups=row_groups):
+            for batch in parquet.iter_batches(ROW_GROUP_ROWS, columns=stored):
                 arrays = {name: batch.column(name) for name in stored}
                 if PARTITION_COLUMN in schema.names:
                     arrays[PARTITION_COLUMN] = pa.repeat(pa.scalar(self.call_date), batch.num_rows)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
-from jobs.errors import JobError, SettingsError
+from jobs.errors import JobError
 from jobs.settings import Settings, load_settings
 from jobs.staging import STEPS, RunStaging, StepMarker
 from jobs.storage import open_storage
@@ -72,7 +74,8 @@ def step_main(
         prog=f"python -m jobs.{step}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--call-date", required=True, type=_call_date, help="the day to compute, YYYY-MM-DD")
-    parser.add_argument("--run-id", required=True, help="the run's name: the same for all its steps")
+    parser.add_argument("--run-id", required=True, type=_name, help="the run's name: the same for all its steps")
+    parser.add_argument("--attempt", type=_name, help="a name for this try, which the marker repeats")
     if add_arguments is not None:
         add_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -80,19 +83,22 @@ def step_main(
 
     staging: RunStaging | None = None
     started = time.monotonic()
+
+    def marker(status: str, **more: Any) -> StepMarker:
+        seconds = round(time.monotonic() - started, 3)
+        return StepMarker(step, arguments.run_id, status, seconds, attempt=arguments.attempt, **more)
+
     try:
         settings = load_settings()
         staging = RunStaging(open_storage(settings.staging, settings), arguments.call_date, arguments.run_id)
         staging.begin(step)
         counts = run(StepContext(settings, staging, arguments))
-        staging.end(StepMarker(step, staging.run_id, "done", round(time.monotonic() - started, 3), dict(counts)))
+        staging.end(marker("done", counts=dict(counts)))
     except (JobError, SchemaError) as error:
-        return _failed(step, staging, started, str(error), permanent=error.permanent)
+        return _failed(marker("failed", reason=str(error), permanent=error.permanent), staging)
     except Exception as error:  # the marker must say that the step failed, whatever it was
         log.exception("%s failed unexpectedly", step)
-        return _failed(
-            step, staging, started, f"unexpected {type(error).__name__}; its log says where", permanent=False
-        )
+        return _failed(marker("failed", reason=f"unexpected {type(error).__name__}; its log says where"), staging)
     log.info("%s done in %.1f s: %s", step, time.monotonic() - started, _in_words(counts))
     return 0
 
@@ -104,15 +110,14 @@ def start_logging() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _failed(step: str, staging: RunStaging | None, started: float, reason: str, *, permanent: bool) -> int:
-    log.error("%s failed%s: %s", step, "" if permanent else ", another try may help", reason)
+def _failed(marker: StepMarker, staging: RunStaging | None) -> int:
+    log.error("%s failed%s: %s", marker.step, "" if marker.permanent else ", another try may help", marker.reason)
     if staging is not None:
-        seconds = round(time.monotonic() - started, 3)
         try:
-            staging.end(StepMarker(step, staging.run_id, "failed", seconds, reason=reason, permanent=permanent))
+            staging.end(marker)
         except JobError as error:
             log.error("nor could the failure be recorded: %s", error)
-    return EXIT_PERMANENT if permanent else EXIT_TRANSIENT
+    return EXIT_PERMANENT if marker.permanent else EXIT_TRANSIENT
 
 
 def _call_date(text: str) -> date:
@@ -122,30 +127,37 @@ def _call_date(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
 
 
+def _name(text: str) -> str:
+    """A name that may become part of a path."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name; expected up to 64 letters, digits, '.', '_' and '-'")
+    return text
+
+
 def _in_words(counts: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in counts.items())
 
 
 def step_status(argv: Sequence[str] | None = None) -> int:
-    """Print a step's marker as one line of JSON; for the scheduler, which trusts it and no exit status."""
+    """Print the marker of a try of a step as JSON, null where it left none: all that the scheduler trusts."""
     import json
     from dataclasses import asdict
 
     parser = argparse.ArgumentParser(prog="python -m jobs.step", description=step_status.__doc__)
     parser.add_argument("--call-date", required=True, type=_call_date)
-    parser.add_argument("--run-id", required=True)
+    parser.add_argument("--run-id", required=True, type=_name)
+    parser.add_argument("--attempt", type=_name)
     parser.add_argument("--step", required=True, choices=STEPS)
     arguments = parser.parse_args(argv)
     try:
         settings = load_settings()
         staging = RunStaging(open_storage(settings.staging, settings), arguments.call_date, arguments.run_id)
         marker = staging.marker(arguments.step)
-    except SettingsError as error:
-        marker = StepMarker(arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=True)
+        if marker is not None and marker.attempt != arguments.attempt:
+            marker = None
     except JobError as error:
-        marker = StepMarker(
-            arguments.step, arguments.run_id, "failed", 0.0, reason=str(error), permanent=error.permanent
-        )
+        failed = {"reason": str(error), "permanent": error.permanent, "attempt": arguments.attempt}
+        marker = StepMarker(arguments.step, arguments.run_id, "failed", 0.0, **failed)
     print(json.dumps(None if marker is None else asdict(marker)))  # noqa: T201 - the answer
     return 0
 

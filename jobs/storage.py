@@ -26,7 +26,23 @@ if TYPE_CHECKING:
     from jobs.settings import StoreSettings
 
 S3_ATTEMPTS = 10
-_DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
+# What no second try heals: permissions, credentials, names and regions.
+_DENIED = {
+    "301",
+    "403",
+    "AccessDenied",
+    "AllAccessDisabled",
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidBucketName",
+    "InvalidToken",
+    "KMS.DisabledException",
+    "NoSuchBucket",
+    "PermanentRedirect",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+}
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 
 Made = TypeVar("Made")
@@ -373,13 +389,24 @@ def s3_client(endpoint: str | None, region: str) -> S3Client:
 @contextmanager
 def s3_errors(where: str) -> Iterator[None]:
     """Turn botocore's errors into ``FileNotFoundError`` (no such key), access denied, or a transient error."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
 
     try:
         yield
-    except NoCredentialsError:
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound):
         raise StorageAccessDenied(
             f"no credentials for {where}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+        ) from None
+    except ParamValidationError:
+        raise StorageAccessDenied(
+            f"{where} is no name that a bucket or an object can have; check the setting"
         ) from None
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
@@ -389,7 +416,7 @@ def s3_errors(where: str) -> Iterator[None]:
             raise StorageAccessDenied(
                 f"{where} answers {code}; check that the bucket exists, the credentials, and their permissions"
             ) from None
-        raise StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later") from None
+        raise StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later", code) from None
     except BotoCoreError as error:
         raise StorageError(
             f"{where} cannot be reached ({type(error).__name__}); check the address and the network"

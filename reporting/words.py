@@ -45,7 +45,14 @@ OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
         "duplicate": Outcome(
             "Another recording of the same contact was scored instead.", "Nothing to do, unless there are many."
         ),
+        "another_part": Outcome(
+            "The contact has several recordings, and a larger one was scored.",
+            "Nothing to do; its speech is not counted.",
+        ),
         "fetch_failed": Outcome("The store did not hand it over, after several tries.", "Rerun the day later."),
+        "archived": Outcome(
+            "It lies in an archive class of the store.", "Restore it in the store, then run the day again."
+        ),
         "vanished": Outcome("It was gone when it was to be fetched.", "Find out what deletes recordings, and when."),
         "changed_while_reading": Outcome(
             "It was written anew while it was read.", "Start the night after the uploads; rerun the day."

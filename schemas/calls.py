@@ -65,7 +65,7 @@ TABLE = Table(
             null_when="the agent never answers, or " + MIXED,
         ),
         column("longest_turn_s", pa.float32(), "The longest turn of either side", null_when="nobody speaks"),
-        column("nonspeech_s", pa.float32(), "Sound that is no speech: music, tones, noise"),
+        column("nonspeech_s", pa.float32(), "Sound of the classified channels that is no speech: music, tones, noise"),
         column(
             "dominant_emotion",
             pa.string(),

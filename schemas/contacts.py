@@ -33,8 +33,8 @@ TABLE = Table(
         column(
             "customer_key",
             pa.string(),
-            "Keyed hash (HMAC-SHA256) of the customer's endpoint or CRM id: the same customer has the same key",
-            null_when="the record has neither",
+            "Keyed hash (HMAC-SHA256) of the customer's endpoint: the same endpoint has the same key",
+            null_when="the record has none",
         ),
         column("queue", pa.string(), "Name of the queue that the contact waited in", null_when="it was in none"),
         column("team", pa.string(), "Team of the agent", null_when=NOT_RECORDED),
@@ -66,7 +66,7 @@ TABLE = Table(
         column(
             "expects_recording",
             pa.bool_(),
-            "Whether a recording should exist: the record names one, or a voice contact reached an agent",
+            "Whether a recording should exist: a voice contact whose record names one, or that reached an agent",
         ),
         column(
             "attributes",

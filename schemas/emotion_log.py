@@ -28,7 +28,7 @@ SEGMENT_COLUMNS = (
 PROSODY_COLUMNS = (
     column("loudness_dbfs", pa.float32(), "Mean level of the segment", null_when=NOT_CLASSIFIED),
     column("pitch_hz", pa.float32(), "Median pitch of the voiced parts", null_when=NO_PITCH),
-    column("pitch_range_st", pa.float32(), "Spread of the pitch, 5th to 95th percentile", null_when=NO_PITCH),
+    column("pitch_range_st", pa.float32(), "Spread of the pitch, 10th to 90th percentile", null_when=NO_PITCH),
     column(
         "speaking_rate_hz",
         pa.float32(),

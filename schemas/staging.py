@@ -61,7 +61,7 @@ CALL_AUDIO = Table(
         column(
             "nonspeech_s",
             pa.float32(),
-            "Sound that is not speech (music, tones, noise), time in which neither side speaks",
+            "Sound of the classified channels that is no speech: music, tones, noise",
             null_when=NOT_DECODED,
         ),
         column(

@@ -31,7 +31,7 @@ Samples = npt.NDArray[np.float32]
 
 BLOCK_S: Final = 30.0
 MIN_DURATION_S: Final = 1.0
-MAX_DURATION_S: Final = 12 * 3600.0
+MAX_DURATION_S: Final = 6 * 3600.0
 MIN_RATE_HZ: Final = 8000
 MAX_RATE_HZ: Final = 48000
 MAX_CHANNELS: Final = 2

@@ -134,9 +134,10 @@ class SegmentExtractor:
         roles: Sequence[Role] = channel_roles if reader.info.channels == 2 else ("mixed",)
         if roles == ("mixed",):
             self._check_mixed("one channel")
-        heard = _Listener(
-            self.features.sample_rate_hz, [role in self.classify or "mixed" in self.classify for role in roles]
-        )
+        rate_hz = self.features.sample_rate_hz
+        # Where two channels may turn out to be one, the first is that one.
+        keep = [role in self.classify or ("mixed" in self.classify and role == roles[0]) for role in roles]
+        heard = _Listener(rate_hz, keep, n_samples=round((reader.info.duration_s + 1) * rate_hz))
         for block in reader.blocks():
             heard.listen(block)
         kind: ChannelKind = "mono" if reader.info.channels == 1 else "two_channel"
@@ -200,10 +201,10 @@ def _segment(role: Role, piece: Piece) -> Segment:
 class _Listener:
     """Hears a recording block by block: keeps all levels, and as 16 bit the samples that are needed again."""
 
-    def __init__(self, sample_rate_hz: int, keep: Sequence[bool]) -> None:
+    def __init__(self, sample_rate_hz: int, keep: Sequence[bool], n_samples: int) -> None:
         self._frame_length = round(FRAME_S * sample_rate_hz)
-        self._keep = keep
-        self._kept: list[list[npt.NDArray[np.int16]]] = [[] for _ in keep]
+        # The pages of what is announced and does not come are never touched.
+        self._kept = [np.empty(n_samples if wanted else 0, dtype=np.int16) for wanted in keep]
         self._levels: list[LevelsDb] = []
         self._rest = np.empty((len(keep), 0), dtype=np.float32)
         self._moments = np.zeros((len(keep), len(keep)))
@@ -214,10 +215,11 @@ class _Listener:
         """Take in a block, float32 ``[shape=(channels, n)]``."""
         self._moments += block @ block.T
         self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_LEVEL))
-        self._n_samples += block.size
-        for channel, keep in enumerate(self._keep):
-            if keep:
-                self._kept[channel].append(np.clip(block[channel] * _PCM16, -32768, 32767).astype(np.int16))
+        start, end = self._n_samples, self._n_samples + block.shape[1]
+        self._n_samples = end
+        for samples, kept in zip(block, self._kept, strict=True):
+            if len(kept):
+                kept[start:end] = np.clip(samples * _PCM16, -32768, 32767)[: len(kept) - start]
         block = np.concatenate((self._rest, block), axis=1)
         whole = block.shape[1] // self._frame_length * self._frame_length
         self._rest = block[:, whole:]
@@ -236,11 +238,9 @@ class _Listener:
 
     def clipped_share(self) -> float:
         """Share of all samples at full scale."""
-        return self._clipped / max(1, self._n_samples)
+        return self._clipped / max(1, self._n_samples * len(self._kept))
 
     def samples(self, channel: int, piece: Piece) -> npt.NDArray[np.float32]:
         """The samples of a piece of a kept channel, float32 ``[shape=(n,)]``."""
-        if len(self._kept[channel]) > 1:
-            self._kept[channel] = [np.concatenate(self._kept[channel])]
         start, end = piece.start * self._frame_length, piece.end * self._frame_length
-        return self._kept[channel][0][start:end].astype(np.float32) / _PCM16
+        return self._kept[channel][start:end].astype(np.float32) / _PCM16

@@ -56,7 +56,7 @@ class Place:
     def night(self, call_date: date = DAY, **parameters: str) -> str:
         """Run a night; the run's id."""
         airflow = LocalAirflow(self.out / "airflow", retry_delay_s=1.0)
-        console = Console(soft_wrap=True)
+        console = Console(markup=False, highlight=False, soft_wrap=True)
         return run_night(
             call_date, airflow, LocalStorage(self.out / "staging"), self.environment, console, parameters
         ).run_id
@@ -170,6 +170,17 @@ def test_a_day_without_recordings_is_published_too(place: Place) -> None:
     assert (run["planned"], run["scored"]) == (0, 0)
     assert place.read("calls", empty).num_rows == 0
     assert (place.out / "reports" / empty.isoformat() / "nightly.html").is_file()
+
+
+def test_a_day_of_calls_is_not_replaced_by_nothing(place: Place, first: Mapping[str, pa.Table], tmp_path: Path) -> None:
+    """A wrong place of the recordings must not empty a published day."""
+    layout = tmp_path / "layout.yaml"
+    layout.write_text("name: other\npattern: '(?P<contact_id>x)(?P<time>y)$'\ntime_format: '%Y'\nprefix: 'nowhere/'\n")
+    calls = place.read("calls").num_rows
+    mistaken = Place(place.out, {**place.environment, "CALLMOOD_LAYOUT": str(layout)})
+    with pytest.raises(NightFailed, match="CALLMOOD_ALLOW_EMPTY_DAY"):
+        mistaken.night()
+    assert place.read("calls").num_rows == calls > 0
 
 
 def test_a_wrong_parameter_ends_the_night_at_once_and_changes_nothing(place: Place) -> None:

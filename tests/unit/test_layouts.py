@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import SettingsError
 from jobs.identity import keyed_hash
-from jobs.layouts import AMAZON_CONNECT, local_date, open_layout, utc_dates
+from jobs.layouts import AMAZON_CONNECT, RegexLayout, local_date, open_layout, utc_dates
 
 FOLDER = "CallRecordings/2026/11/20/"
 
@@ -28,6 +28,8 @@ FOLDER = "CallRecordings/2026/11/20/"
         (f"{FOLDER}a_20261120T08:00_UTC.json", None),
         (f"{FOLDER}a_20261120T25:00_UTC.wav", None),
         (f"{FOLDER}a_20261320T08:00_UTC.wav", None),
+        (f"{FOLDER}a_00010101T00:00_UTC.wav", None),
+        (f"{FOLDER}a_99991231T23:59_UTC.wav", None),
         (f"{FOLDER}_20261120T08:00_UTC.wav", None),
         (f"{FOLDER}../../etc_20261120T08:00_UTC.wav", None),
         ("CallRecordings/a_20261120T08:00_UTC.wav", None),
@@ -37,6 +39,28 @@ FOLDER = "CallRecordings/2026/11/20/"
 def test_amazon_connect_keys(key: str, expected: tuple[str, datetime] | None) -> None:
     found = AMAZON_CONNECT.parse(key)
     assert (None if found is None else (found.contact_id, found.started_at)) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("20261120T0815+0100-abc.wav", ("abc", "2026-11-20T07:15:00+00:00")),
+        ("20261120T2315-0800-abc.wav", ("abc", "2026-11-21T07:15:00+00:00")),
+        ("20261120T0815Z-abc.wav", ("abc", "2026-11-20T08:15:00+00:00")),
+        ("00010101T0000+0500-abc.wav", None),
+        ("99991231T2359-0500-abc.wav", None),
+        ("20261120T0815Z-.wav", None),
+        ("20261120T0815Z.wav", None),
+        ("-abc.wav", None),
+        (".wav", None),
+    ],
+)
+def test_keys_with_a_zone_and_with_groups_that_may_be_missing(key: str, expected: tuple[str, str] | None) -> None:
+    layout = RegexLayout(
+        "zoned", r"^(?P<time>\d{8}T\d{4}(?:Z|[+-]\d{4}))?(?:-(?P<contact_id>\w*))?\.wav$", "%Y%m%dT%H%M%z"
+    )
+    found = layout.parse(key)
+    assert (None if found is None else (found.contact_id, found.started_at.isoformat())) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import SettingsError
-from jobs.settings import load_settings, load_store_settings
+from jobs.settings import ROOT, load_settings, load_store_settings
 
 GIVEN = {"recordings": "s3://b", "staging": "st", "warehouse": "wh", "reports": "rep"}
 
@@ -39,13 +39,13 @@ def test_a_variable_wins_over_the_file_and_an_argument_over_both(
     monkeypatch.setenv("CALLMOOD_SETTINGS_FILE", str(file))
     monkeypatch.setenv("CALLMOOD_STAGING", "from-environment")
     settings = load_settings(reports="argument")
-    assert (settings.recordings, settings.staging, settings.reports) == (
+    assert (settings.recordings, Path(settings.staging).name, Path(settings.reports).name) == (
         "s3://from-file",
         "from-environment",
         "argument",
     )
     assert settings.roles == ("customer", "agent")
-    assert load_store_settings().warehouse == "w"
+    assert Path(load_store_settings().warehouse) == ROOT / "w"
 
 
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +66,7 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"roles": ""}, "CALLMOOD_ROLES"),
         ({"batch_size": 0}, "CALLMOOD_BATCH_SIZE"),
         ({"settings_file": "none.yaml"}, "CALLMOOD_SETTINGS_FILE"),
+        ({"s3_endpoint": "localhost:9000"}, "CALLMOOD_S3_ENDPOINT"),
     ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, Any], named: str) -> None:
@@ -101,3 +102,19 @@ def test_the_reference_is_current() -> None:
     from jobs.settings import ROOT, configuration_reference
 
     assert (ROOT / "docs" / "configuration.md").read_text() == configuration_reference(), "run make docs"
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- a", b"\xff\x00", b"just text"])
+def test_a_file_that_is_no_settings_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "callmood.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match="CALLMOOD_"):
+        load_settings(**GIVEN, settings_file=str(file))
+
+
+def test_a_relative_path_is_the_same_place_in_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = load_settings(**GIVEN, contacts="records/%Y.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(**GIVEN, contacts="records/%Y.jsonl") == here
+    assert Path(here.staging) == ROOT / "st"
+    assert load_settings(**{**GIVEN, "staging": "s3://b/st"}).staging == "s3://b/st"

@@ -1,0 +1,270 @@
+"""Nights on this machine: what ends with them, Airflow's database, and how make hands on what a user gives."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from infra import night
+from infra.demo.__main__ import _environment, _only_day
+from infra.demo.__main__ import main as demo
+from infra.demo.errors import DemoError
+from infra.demo.local_s3 import LocalS3
+from infra.night import LocalAirflow, NightFailed
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NASTY = "a `touch x` $HOME $(HOME) \"b\" 'c'"
+WAIT_S = 30
+
+# Runs a shell with a child of its own as a process group until it is ended, and says both their ids first.
+NIGHT = """
+import sys
+from infra.night import _process_group, unwind_on_signals
+unwind_on_signals()
+try:
+    with _process_group(["bash", "-c", "sleep 300 & echo $$ $!; wait"], {"PATH": sys.argv[1]}, sys.stdout) as process:
+        process.wait()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def is_alive(process_id: int) -> bool:
+    try:
+        # A dead process stays in the table until somebody reaps it.
+        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(is_so: Callable[[], bool]) -> bool:
+    end = time.monotonic() + WAIT_S
+    while not (held := is_so()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return held
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    processes = []
+
+    def start(*before: str) -> subprocess.Popen[str]:
+        command = [*before, sys.executable, "-c", NIGHT, os.environ["PATH"]]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    assert process.stdout is not None
+    return [int(number) for number in process.stdout.readline().split()]
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT], [signal.SIGHUP] * 3])
+def test_a_signal_ends_the_whole_process_group(
+    started: Callable[..., subprocess.Popen[str]], numbers: list[signal.Signals]
+) -> None:
+    process = started()
+    group = children(process)
+    assert len(group) == 2 and all(map(is_alive, group))
+    for number in numbers:
+        process.send_signal(number)
+    assert process.wait(WAIT_S) == 130
+    assert wait_until(lambda: not any(map(is_alive, group)))
+
+
+def test_under_nohup_a_night_outlives_its_terminal(started: Callable[..., subprocess.Popen[str]]) -> None:
+    process = started("nohup")
+    group = children(process)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None and all(map(is_alive, group))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WAIT_S) == 130
+    assert wait_until(lambda: not any(map(is_alive, group)))
+
+
+class FakeAirflow:
+    """An Airflow that notes how it is called, and ends as it is told."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = folder / "calls"
+        self.executable = folder / "airflow"
+        self.lock = folder / "requirements" / "airflow.txt"
+        self.lock.parent.mkdir()
+        self.lock.write_text("apache-airflow==3.3.2\n")
+        self.home = LocalAirflow(folder / "home")
+        self.home.home.mkdir()
+        self.said = io.StringIO()
+        monkeypatch.setattr(night, "AIRFLOW", self.executable)
+        monkeypatch.setattr(night, "ROOT", folder)
+
+    def migrate(self, status: int = 0) -> None:
+        self.executable.write_text(f'#!/bin/sh\necho "$@" >> "{self.calls}"\nexit {status}\n')
+        self.executable.chmod(0o755)
+        with self.home.log_file.open("a") as log:
+            night._migrate(self.home, {"PATH": os.defpath}, log, Console(file=self.said))
+
+    @property
+    def n_migrated(self) -> int:
+        return self.calls.read_text().splitlines().count("db migrate") if self.calls.exists() else 0
+
+
+@pytest.fixture
+def airflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAirflow:
+    return FakeAirflow(tmp_path, monkeypatch)
+
+
+def test_the_database_is_made_once(airflow: FakeAirflow) -> None:
+    airflow.migrate()
+    airflow.migrate()
+    assert airflow.n_migrated == 1
+    assert len(airflow.home.stamp_file.read_text()) == 64
+
+
+def test_another_lock_migrates_again(airflow: FakeAirflow) -> None:
+    airflow.migrate()
+    airflow.lock.write_text("apache-airflow==3.3.3\n")
+    airflow.migrate()
+    airflow.migrate()
+    assert airflow.n_migrated == 2
+
+
+def test_a_database_that_could_not_be_made_is_made_again(airflow: FakeAirflow) -> None:
+    (airflow.home.home / "airflow.db").touch()  # half-made
+    with pytest.raises(NightFailed, match=r"night\.log"):
+        airflow.migrate(status=1)
+    assert not airflow.home.stamp_file.exists()
+    airflow.migrate()
+    assert airflow.n_migrated == 2
+    assert airflow.home.stamp_file.exists()
+
+
+def make(folder: Path, *arguments: str) -> list[str]:
+    """What a target of the Makefile starts instead of the jobs' interpreter, one argument a line."""
+    folder.mkdir(exist_ok=True)
+    fake = folder / "fake"
+    fake.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    fake.chmod(0o755)
+    # `make test` itself must not be heard.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", "-s", *arguments, f"JOBS={fake}"],  # noqa: S607 - as on PATH
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / NASTY).mkdir()
+    asked = ("RECORDINGS", "CONTACTS", "DATE", "LAYOUT", "OUT")
+    said = make(tmp_path / "bin", "demo", *(f"{name}={tmp_path / NASTY}" for name in asked))
+    options = [word for name in asked for word in (f"--{name.lower()}", str(tmp_path / NASTY))]
+    assert said == ["-m", "infra.demo", *options]
+    assert not (ROOT / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        (["demo"], ["-m", "infra.demo"]),
+        (["demo", "RECORDINGS=../calls"], ["-m", "infra.demo", "--recordings", "../calls"]),
+        (["run"], ["-m", "infra.night", "--from", "", "--to", ""]),
+        (
+            ["run", "DATE=2026-11-20", f"MODEL={NASTY}", "ROLES=customer,agent"],
+            [
+                *("-m", "infra.night", "--model", NASTY, "--roles", "customer,agent"),
+                *("--from", "2026-11-20", "--to", "2026-11-20"),
+            ],
+        ),
+        (["backfill", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--from", NASTY, "--to", "$b"]),
+        (
+            ["sql", f"OUT={NASTY}", "Q=select '$1' \"x\""],
+            ["-m", "reporting.sql", "--warehouse", f"{NASTY}/warehouse", "select '$1' \"x\""],
+        ),
+    ],
+)
+def test_make_starts(given: list[str], started: list[str], tmp_path: Path) -> None:
+    assert make(tmp_path, *given) == started
+
+
+@pytest.mark.parametrize("wrong", ["", "yesterday", "2026-13-01"])
+def test_a_night_without_a_date_says_what_to_give(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert night.main(["--from", wrong, "--to", wrong]) == 2
+    said = capsys.readouterr().out
+    assert "YYYY-MM-DD: make run DATE=" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_the_model_is_found_from_the_callers_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    heard: list[object] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(night, "run_night", lambda *arguments: heard.append(arguments[-1]))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CALLMOOD_RECORDINGS", "s3://recordings")
+    for place in ("STAGING", "WAREHOUSE", "REPORTS"):
+        monkeypatch.setenv(f"CALLMOOD_{place}", str(tmp_path / place.lower()))
+    try:
+        assert night.main(["--from", "2026-11-20", "--to", "2026-11-20", "--model", "models/mine"]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == [{"model": str(tmp_path / "models" / "mine")}]
+
+
+def test_the_demo_names_a_wrong_date(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        demo(["--date", "yesterday"])
+    assert "'yesterday' is no date; expected YYYY-MM-DD" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "intra.net"}, "intra.net,127.0.0.1,localhost"),
+        ({"no_proxy": "intra.net", "NO_PROXY": ""}, "intra.net,127.0.0.1,localhost"),
+    ],
+)
+def test_the_demo_asks_no_proxy_for_its_own_s3(
+    before: dict[str, str], after: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    made = _environment(LocalS3("http://127.0.0.1:1"), tmp_path, None, "amazon-connect")
+    assert made["NO_PROXY"] == made["no_proxy"] == after
+
+
+def test_the_demos_day_is_the_local_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recording = tmp_path / "CallRecordings" / "2026" / "11" / "20" / "abc_20261120T23:30_UTC.wav"
+    recording.parent.mkdir(parents=True)
+    recording.touch()
+    monkeypatch.delenv("CALLMOOD_TIME_ZONE", raising=False)
+    assert str(_only_day(tmp_path, "amazon-connect")) == "2026-11-20"
+    monkeypatch.setenv("CALLMOOD_TIME_ZONE", "Europe/Berlin")
+    assert str(_only_day(tmp_path, "amazon-connect")) == "2026-11-21"
+    monkeypatch.setenv("CALLMOOD_TIME_ZONE", "Berlin")
+    with pytest.raises(DemoError, match="Europe/Berlin"):
+        _only_day(tmp_path, "amazon-connect")
