@@ -1,0 +1,183 @@
+"""``make demo``: a night on this machine, from recordings in a local S3 to the report; no installing, no signing up.
+
+Makes sample calls (or takes a folder of recordings), starts an S3 server on a free loopback port, uploads them, runs
+the DAG through Airflow with Spark on this machine, shows what came out, and stops what it started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+from rich.console import Console
+
+from infra.demo.errors import DemoError
+from infra.demo.local_s3 import LocalS3, local_s3, upload_folder
+from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
+from infra.demo.summary import print_summary
+from infra.night import LocalAirflow, NightFailed, bars, run_night, unwind_on_signals
+from jobs.errors import JobError
+from jobs.layouts import local_date, open_layout
+from jobs.settings import ROOT
+from jobs.storage import LocalStorage
+from jobs.warehouse import Warehouse
+from schemas import TABLES
+
+SAMPLE_DATE = date(2026, 11, 20)
+BUCKET = "recordings"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; the exit status is 0 where the day was published."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--recordings", type=Path, help="a folder of recordings, whose relative paths are the keys")
+    parser.add_argument("--contacts", type=Path, help="contact records as JSON Lines")
+    parser.add_argument("--date", type=_date, help="the call date, YYYY-MM-DD")
+    parser.add_argument(
+        "--layout", default="amazon-connect", help="the naming of the recordings: a name or a YAML file"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "demo", help="where everything goes")
+    arguments = parser.parse_args(argv)
+    console = Console(markup=False, soft_wrap=True, highlight=False)
+    unwind_on_signals()
+    try:
+        run(arguments, console)
+    except (DemoError, JobError, NightFailed) as error:
+        console.print(f"the demo failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 130
+    return 0
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Run the demo.
+
+    Raises
+    ------
+    DemoError
+        Where the arguments do not fit together.
+    NightFailed
+        Where the night failed.
+    """
+    out: Path = arguments.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    recordings, contacts, call_date = _input(arguments, out, console)
+    started = time.monotonic()
+    with local_s3(out / "s3.log", buckets=(BUCKET,)) as s3:
+        console.print(f"S3 server at {s3.endpoint_url}; uploading {recordings}")
+        with _bar("uploading", console) as move:
+            n_uploaded = upload_folder(s3, recordings, BUCKET, move, ignore=(CONTACTS, TRUTH, ".stamp"))
+        airflow = LocalAirflow(out / "airflow", retry_delay_s=2.0)
+        console.print(f"uploaded {n_uploaded} files; running the night of {call_date}; logs: {airflow.log_file}")
+        environment = _environment(s3, out, contacts, arguments.layout)
+        run_night(call_date, airflow, LocalStorage(out / "staging"), environment, console)
+    warehouse = Warehouse(LocalStorage(out / "warehouse"))
+    tables = {name: warehouse.read(name, call_date=call_date) for name in TABLES}
+    print_summary(
+        tables,
+        seconds=time.monotonic() - started,
+        report=out / "reports" / call_date.isoformat() / "nightly.html",
+        warehouse=out / "warehouse",
+        console=console,
+    )
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; expected YYYY-MM-DD") from None
+
+
+@contextmanager
+def _bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar, and what moves it: called with how much is done of how much; shows nothing but on a terminal."""
+    with bars(console) as progress:
+        task = progress.add_task(what, total=None, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+
+
+def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[Path, Path | None, date]:
+    """The folder of recordings, the contact records, and the day; made where none were given."""
+    if arguments.recordings is None:
+        call_date = arguments.date or SAMPLE_DATE
+        console.print("making sample calls: synthetic voices, which show the machinery and not the model")
+        with _bar("making calls", console) as move:
+            sample = make_sample_calls(out / "sample_calls" / call_date.isoformat(), call_date, move)
+        return sample.folder, arguments.contacts or sample.contacts, call_date
+    folder: Path = arguments.recordings
+    if not folder.is_dir():
+        raise DemoError(f"RECORDINGS={folder} is not a folder; expected one of recordings")
+    beside = folder / CONTACTS
+    contacts = arguments.contacts or (beside if beside.is_file() else None)
+    if contacts is not None and not contacts.is_file():
+        raise DemoError(f"CONTACTS={contacts} is not a file; expected contact records as JSON Lines")
+    return folder, contacts, arguments.date or _only_day(folder, arguments.layout)
+
+
+def _only_day(folder: Path, layout_name: str) -> date:
+    """The day that all recordings of a folder are of, in the time zone that the night goes by."""
+    zone = os.environ.get("CALLMOOD_TIME_ZONE", "UTC")
+    if zone not in available_timezones():
+        raise DemoError(f"CALLMOOD_TIME_ZONE={zone} is no IANA time zone; expected one such as Europe/Berlin")
+    layout = open_layout(layout_name)
+    keys = (layout.parse(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file())
+    days = Counter(local_date(key.started_at, ZoneInfo(zone)) for key in keys if key is not None)
+    if len(days) == 1:
+        return next(iter(days))
+    found = ", ".join(f"{day} ({count})" for day, count in sorted(days.items())[:5])
+    raise DemoError(
+        f"{folder} holds recordings of the days {found}; choose one: DATE=YYYY-MM-DD"
+        if days
+        else f"no file in {folder} is named as layout {layout_name} says; "
+        "choose another (LAYOUT=) and give DATE=YYYY-MM-DD"
+    )
+
+
+def _environment(s3: LocalS3, out: Path, contacts: Path | None, layout: str) -> Mapping[str, str]:
+    """The jobs' settings for the demo; of those set outside only the model, the roles and the like are heard."""
+    places = ("RECORDINGS", "CONTACTS", "STAGING", "WAREHOUSE", "REPORTS", "LAYOUT", "SETTINGS_FILE", "IDENTITY_KEY")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and name.removeprefix("CALLMOOD_") not in places
+    }
+    key = out / "identity.key"
+    if not key.exists():
+        key.touch(mode=0o600)
+        key.write_text(secrets.token_hex(32))
+    # A proxy that serves this machine must not be asked for the S3 server on it.
+    direct = ",".join(filter(None, (kept.get("no_proxy") or kept.get("NO_PROXY"), "127.0.0.1,localhost")))
+    return {
+        **kept,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "AWS_ACCESS_KEY_ID": s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+        "CALLMOOD_S3_ENDPOINT": s3.endpoint_url,
+        "CALLMOOD_S3_REGION": s3.region,
+        "CALLMOOD_RECORDINGS": f"s3://{BUCKET}",
+        **({"CALLMOOD_CONTACTS": str(contacts.absolute())} if contacts else {}),
+        "CALLMOOD_LAYOUT": layout if layout == "amazon-connect" else str(Path(layout).absolute()),
+        "CALLMOOD_STAGING": str(out / "staging"),
+        "CALLMOOD_WAREHOUSE": str(out / "warehouse"),
+        "CALLMOOD_REPORTS": str(out / "reports"),
+        "CALLMOOD_IDENTITY_KEY_FILE": str(key),
+        # The shipped model is a research model; a demo is research.
+        "CALLMOOD_ACCEPT_NON_COMMERCIAL": "true",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
