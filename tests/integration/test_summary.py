@@ -4,20 +4,19 @@ The reference knows nothing of SQL: it lays a call on a grid of 10 ms and counts
 """
 
 import math
-import os
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import groupby, pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs.settings import load_settings
+from jobs.spark import spark_session
 from jobs.summary import summarize
 from schemas import TABLES
 from schemas import definitions as d
@@ -495,20 +494,12 @@ def contact(contact_id: str, queue: str | None, *, expects_recording: bool = Tru
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    from pyspark.sql import SparkSession
-
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).resolve().parents[2] / "infra" / "spark" / "conf"))
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    session = (
-        SparkSession.builder.master("local[2]")
-        .appName("test_summary")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .getOrCreate()
-    )
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The jobs' own session, which finds Java where there is none on PATH."""
+    place = str(tmp_path_factory.mktemp("places"))
+    places = dict.fromkeys(("staging", "warehouse", "reports"), place)
+    session = spark_session("test_summary", load_settings(recordings="s3://none", spark_master="local[2]", **places))
+    session.conf.set("spark.sql.shuffle.partitions", "2")
     yield session
     session.stop()
 
