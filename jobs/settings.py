@@ -91,15 +91,46 @@ class Settings(StoreSettings):
     )
     contacts: str | None = Field(
         None,
-        description="contact records as JSON Lines: a local file, an object s3://bucket/....jsonl, or "
-        "s3://bucket/prefix (every .jsonl object below it); strftime codes in it stand for the UTC dates of the day; "
-        "without it no queue, agent or wait is known",
+        description="contact records as JSON Lines, CSV or Parquet (docs/records.md): a local file, an object "
+        "s3://bucket/....jsonl, or s3://bucket/prefix (every such object below it); strftime codes in it stand for the "
+        "UTC dates of the day; without it no queue, agent or wait is known",
+    )
+    contact_columns: dict[str, str] = Field(
+        {},
+        description="where other contact records than Amazon Connect's have the fields: a mapping of the fields' names "
+        "to the records' columns (docs/records.md), as JSON in the variable",
+    )
+    events: str | None = Field(
+        None,
+        description="call events (contact_id, kind: hold, transfer or pause, start_s, end_s): a place as for contacts",
+    )
+    surveys: str | None = Field(
+        None, description="survey answers (contact_id, score, answered_at): a place as for contacts"
+    )
+    records_time_zone: str = Field(
+        "UTC", description="the IANA time zone of times in records, events and surveys that name no zone themselves"
+    )
+    late_days: int = Field(
+        7,
+        ge=0,
+        le=366,
+        description="how many days after a call date enrichment looks for records, events and surveys of it, where "
+        "their places have strftime codes",
+    )
+    opt_out_attribute: str | None = Field(
+        None, description="the contact attribute that says, with true, yes or 1, that the customer opted out"
+    )
+    opt_outs: str | None = Field(
+        None,
+        description="a file or s3://bucket/key with the customer keys of those who opted out, one a line "
+        "(python -m jobs.identity makes keys)",
     )
     staging: str = Field(description="where runs keep their tables until publication: a folder or s3://bucket/prefix")
     reports: str = Field(description="where the nightly reports and Data Docs go: a folder or s3://bucket/prefix")
-    layout: str = Field(
-        "amazon-connect",
-        description="the naming of the recordings: amazon-connect, or the path of a YAML file that describes one",
+    layouts: Annotated[tuple[str | dict[str, Any], ...], NoDecode] = Field(
+        ("amazon-connect",),
+        description="the namings of the recordings, the first that fits a key wins (docs/layouts.md): amazon-connect, or "
+        "paths of YAML files that describe layouts, separated by commas; in the YAML file also descriptions themselves",
     )
     time_zone: str = Field("UTC", description="the IANA time zone whose calendar days are the call dates")
     model: str = Field(
@@ -137,14 +168,14 @@ class Settings(StoreSettings):
         0.0, ge=0, description="seconds that replaced files stay after publication, for readers still on them"
     )
 
-    @field_validator("time_zone")
+    @field_validator("time_zone", "records_time_zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
         if zone not in available_timezones():
             raise ValueError(f"{zone!r} is no IANA time zone; expected one such as Europe/Berlin")
         return zone
 
-    @field_validator("contacts", "layout")
+    @field_validator("contacts", "events", "surveys", "opt_outs")
     @classmethod
     def _one_file(cls, place: str | None) -> str | None:
         """As for the places, where it is a file's path."""
@@ -157,7 +188,7 @@ class Settings(StoreSettings):
             raise ValueError("expected s3://bucket or s3://bucket/prefix")
         return location.rstrip("/")
 
-    @field_validator("roles", "attributes", mode="before")
+    @field_validator("roles", "attributes", "layouts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -6,19 +6,39 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from schemas import calls, contacts, emotion_log, quarantine, recordings, runs, satisfaction_daily
-from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
+from schemas import (
+    call_events,
+    calls,
+    contacts,
+    emotion_log,
+    quarantine,
+    recordings,
+    runs,
+    satisfaction_daily,
+    surveys,
+)
+from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS, SIDECAR_EVENTS
 from schemas.table import Table
 
 TABLES: Mapping[str, Table] = MappingProxyType(
     {
         module.TABLE.name: module.TABLE
-        for module in (contacts, recordings, emotion_log, calls, satisfaction_daily, quarantine, runs)
+        for module in (
+            contacts,
+            recordings,
+            emotion_log,
+            calls,
+            call_events,
+            surveys,
+            satisfaction_daily,
+            quarantine,
+            runs,
+        )
     }
 )
 
 STAGED_TABLES: Mapping[str, Table] = MappingProxyType(
-    {**TABLES, **{table.name: table for table in (PLAN, SEGMENTS, CALL_AUDIO)}}
+    {**TABLES, **{table.name: table for table in (PLAN, SIDECAR_EVENTS, SEGMENTS, CALL_AUDIO)}}
 )
 
 __all__ = ["STAGED_TABLES", "TABLES", "Table"]
