@@ -1,21 +1,25 @@
-"""Recordings decoded in blocks, at the pipeline's rate, and what the container says of them.
+"""Recordings decoded in blocks, at the pipeline's rate, as one stream a role, and what the container says of them.
 
 Bytes come in, blocks of samples go out; a whole call is never held as float. Knows nothing of who speaks when.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
+import soxr
 
+from ser_model.containers import Container, cut_in_header, open_container
 from ser_model.errors import (
     EmptyRecording,
-    NotAudio,
+    RecordingError,
     TooLong,
     TooShort,
     TruncatedRecording,
@@ -24,41 +28,40 @@ from ser_model.errors import (
     UnsupportedRate,
 )
 
-if TYPE_CHECKING:
-    import soundfile
-
 Samples = npt.NDArray[np.float32]
+Role = Literal["customer", "agent", "mixed"]
+ChannelRole = Literal["customer", "agent", "mixed", "none"]
+"""Whose a channel is; one of none is not read."""
 
 BLOCK_S: Final = 30.0
 MIN_DURATION_S: Final = 1.0
 MAX_DURATION_S: Final = 6 * 3600.0
 MIN_RATE_HZ: Final = 8000
 MAX_RATE_HZ: Final = 48000
-MAX_CHANNELS: Final = 2
 CLIPPED_LEVEL: Final = 0.979
 """Samples at least this far from zero count as clipped: G.711's highest step is 0.980 of full scale."""
 
 LENGTH_TOLERANCE_S: Final = 0.5
 """How much less than announced may be there: an MP3's announced length counts its encoder's padding."""
 
-# Writers that did not know the length in advance leave one of these in the header.
-_LENGTH_UNKNOWN: Final = {0, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFF - 36, 0xFFFFFFFF - 36}
+# libsndfile's word for a length that the container does not tell.
+_NO_LENGTH: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a recording's container says.
+    """What a recording is.
 
     Attributes
     ----------
     codec
-        Container and encoding, such as ``WAV/ULAW``.
+        Container and encoding, such as ``WAV/ULAW``; of two files that differ, ``WAV/ULAW+MP3/MPEG_LAYER_III``.
     sample_rate_hz
-        The recording's own rate.
+        The recording's own rate; of two files, the first one's.
     channels
-        How many channels it has.
+        How many channels it has; of two files, both together.
     duration_s
-        Its length.
+        Its length; of two files, the longer one's.
     """
 
     codec: str
@@ -68,7 +71,7 @@ class AudioInfo:
 
 
 class AudioReader:
-    """A recording opened for one pass through its audio.
+    """A file opened for one pass through its audio.
 
     Parameters
     ----------
@@ -77,138 +80,291 @@ class AudioReader:
     sample_rate_hz
         The rate at which blocks are wanted.
 
+    Attributes
+    ----------
+    info
+        What the file is. Until its blocks are read, duration_s is what the container says, or the longest that may be.
+    n_read, n_clipped
+        How many samples were read, of the channels that any stream is of, and how many of them are at full scale.
+
     Raises
     ------
-    EmptyRecording, NotAudio, UnsupportedCodec, UnsupportedChannels, UnsupportedRate, TooShort, TooLong,
-    TruncatedRecording
+    EmptyRecording, NotAudio, UnsupportedCodec, UnsupportedRate, TooLong, TruncatedRecording
         As their names say.
     """
 
     def __init__(self, file: BinaryIO, sample_rate_hz: int) -> None:
-        import soundfile
-
         self.sample_rate_hz = sample_rate_hz
-        _check_not_empty(file)
-        _check_wav_length(file)
-        try:
-            self._sound: soundfile.SoundFile = soundfile.SoundFile(file)
-        except soundfile.LibsndfileError as error:
-            raise _refused(file, error) from None
-        sound = self._sound
-        self.info = AudioInfo(
-            codec=f"{sound.format}/{sound.subtype}",
-            sample_rate_hz=sound.samplerate,
-            channels=sound.channels,
-            duration_s=sound.frames / sound.samplerate if sound.samplerate else 0.0,
-        )
-        self._check_bounds()
-
-    def _check_bounds(self) -> None:
-        info = self.info
-        if not MIN_RATE_HZ <= info.sample_rate_hz <= MAX_RATE_HZ:
+        container = open_container(file)
+        self._sound = sound = _open(container)
+        if not MIN_RATE_HZ <= sound.samplerate <= MAX_RATE_HZ:
             raise UnsupportedRate(
-                f"found {info.sample_rate_hz} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: check the recorder"
+                f"found {sound.samplerate} Hz; expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz: check the recorder"
             )
-        if info.channels > MAX_CHANNELS:
-            raise UnsupportedChannels(f"found {info.channels} channels; expected 1 or 2, customer left and agent right")
-        if self._sound.frames == 0:
-            raise EmptyRecording("found a header without audio; check the recorder")
-        if info.duration_s < MIN_DURATION_S:
-            raise TooShort(f"found {info.duration_s:.2f} s; expected at least {MIN_DURATION_S:g} s of call")
-        if info.duration_s > MAX_DURATION_S:
-            raise TooLong(
-                f"found {info.duration_s / 3600:.1f} h; expected at most {MAX_DURATION_S / 3600:g} h: split it"
-            )
+        duration_s = sound.frames / sound.samplerate
+        # What a file that was cut holds is read first: only then is it known how much that is.
+        self._announced_s = duration_s * container.announced
+        if not container.counted or sound.frames == _NO_LENGTH:
+            duration_s, self._announced_s = MAX_DURATION_S, 0.0
+        if duration_s > MAX_DURATION_S:
+            raise _too_long(duration_s)
+        self.info = AudioInfo(f"{sound.format}/{sound.subtype}", sound.samplerate, sound.channels, duration_s)
+        self.n_read = self.n_clipped = 0
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self, streams: Sequence[Sequence[int]]) -> Iterator[Samples]:
         """Yield the audio at the wanted rate, block by block.
+
+        Parameters
+        ----------
+        streams
+            Of which channels each stream is the mean.
 
         Yields
         ------
-        float32 ``[shape=(channels, n)]``, full scale 1.0; non-finite samples of float files read as zero.
+        float32 ``[shape=(streams, n)]``, full scale 1.0; what is beyond it is clipped, and samples of float files
+        that are no finite number are zero.
 
         Raises
         ------
+        EmptyRecording
+            Where there is nothing.
         TruncatedRecording
-            Where the audio ends before the length that the container announced.
+            Where the audio ends before the length that the container announced, or cannot be decoded.
+        TooLong
+            Where no length was announced and there is more than a call may have.
         """
-        import soundfile
+        rate_hz = self.info.sample_rate_hz
+        resample = _Resampler(rate_hz, self.sample_rate_hz, len(streams))
+        n_decoded = 0
+        while len(block := self._decode(n_decoded)):
+            n_decoded += len(block)
+            if n_decoded > MAX_DURATION_S * rate_hz:
+                raise _too_long(n_decoded / rate_hz)
+            yield resample(self._streams(block, streams))
+        yield resample.rest()
+        duration_s = n_decoded / rate_hz
+        if self._announced_s - duration_s > LENGTH_TOLERANCE_S:
+            raise TruncatedRecording(
+                f"audio ends after {duration_s:.1f} s; the container announces {self._announced_s:.1f} s: fetch the "
+                "recording again from where it was made"
+            )
+        if n_decoded == 0:
+            raise _no_audio()
+        self.info = replace(self.info, duration_s=duration_s)
 
-        sound, info = self._sound, self.info
-        resample = _Resampler(info.sample_rate_hz, self.sample_rate_hz, info.channels)
-        size = int(BLOCK_S * info.sample_rate_hz)
-        decoded = 0
-        while decoded < sound.frames:
-            try:
-                block = sound.read(size, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise TruncatedRecording(
-                    f"decoding stopped after {decoded / info.sample_rate_hz:.1f} of {info.duration_s:.1f} s "
-                    f"({error.error_string.strip()}); fetch the recording again from where it was made"
-                ) from None
-            if not len(block):
-                if sound.frames - decoded <= LENGTH_TOLERANCE_S * info.sample_rate_hz:
-                    return
-                raise TruncatedRecording(
-                    f"audio ends after {decoded / info.sample_rate_hz:.1f} s; the container announces "
-                    f"{info.duration_s:.1f} s: fetch the recording again from where it was made"
-                )
-            decoded += len(block)
-            if not np.isfinite(block).all():
-                block = np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-            yield resample(block, last=decoded >= sound.frames)
+    def _decode(self, n_decoded: int) -> Samples:
+        """The next block, float32 ``[shape=(n, channels)]``; empty at the end."""
+        rate_hz = self.info.sample_rate_hz
+        try:
+            block: Samples = self._sound.read(int(BLOCK_S * rate_hz), dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            why = error.error_string.strip().rstrip(".")
+            raise TruncatedRecording(
+                f"decoding broke off within {BLOCK_S:g} s after {n_decoded / rate_hz:.0f} s ({why}): the file is cut "
+                "or damaged; fetch the recording again from where it was made"
+            ) from None
+        return block
+
+    def _streams(self, block: Samples, streams: Sequence[Sequence[int]]) -> Samples:
+        """Make streams of channels, both float32 ``[shape=(n, ...)]``, and count what is clipped."""
+        used = sorted({channel for stream in streams for channel in stream})
+        if len(used) < block.shape[1]:
+            block = block[:, used]
+        low, high = float(block.min()), float(block.max())
+        if not np.isfinite(high - low):
+            np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            low, high = float(block.min()), float(block.max())
+        self.n_read += block.size
+        if max(-low, high) >= CLIPPED_LEVEL:
+            self.n_clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_LEVEL))
+            np.clip(block, -1, 1, out=block)
+        if [[channel] for channel in used] == [list(stream) for stream in streams]:
+            return block
+        return np.stack([block[:, np.searchsorted(used, stream)].mean(axis=1) for stream in streams], axis=1)
+
+
+class CallReader:
+    """A call's recording opened for one pass: one file, or two that are read in step.
+
+    Parameters
+    ----------
+    files
+        The recording's bytes, seekable; two where each side has a file of its own.
+    channel_roles
+        Whose each channel is, from the left; a second file's after the first's.
+    sample_rate_hz
+        The rate at which blocks are wanted.
+
+    Attributes
+    ----------
+    roles
+        Whose each stream is.
+
+    Raises
+    ------
+    UnsupportedChannels
+        There are other channels than the map has.
+    ser_model.errors.RecordingError
+        As `AudioReader`; of two files, the message says whose.
+    """
+
+    def __init__(self, files: Sequence[BinaryIO], channel_roles: Sequence[ChannelRole], sample_rate_hz: int) -> None:
+        self._sample_rate_hz = sample_rate_hz
+        self._owners: Sequence[str] = channel_roles if len(files) > 1 else ("",)
+        if len(files) > 1 and sorted(channel_roles) != ["agent", "customer"]:
+            raise UnsupportedChannels(
+                f"found {len(files)} files of {', '.join(channel_roles)}; expected one of the customer and one of the "
+                "agent: check the layout's channel roles"
+            )
+        self._readers: list[AudioReader] = []
+        for file, owner in zip(files, self._owners, strict=True):
+            with _of(owner):
+                self._readers.append(AudioReader(file, sample_rate_hz))
+                _check_side(self._readers[-1].info.channels, owner)
+        channels = sum(reader.info.channels for reader in self._readers)
+        if channels == 1 and len(channel_roles) > 1:
+            channel_roles = ("mixed",)
+        if channels != len(channel_roles):
+            raise UnsupportedChannels(
+                f"found {channels} channels; expected {len(channel_roles)} ({', '.join(channel_roles)}): give the "
+                "layout the roles of all channels"
+            )
+        self.roles: Sequence[Role] = tuple(dict.fromkeys(role for role in channel_roles if role != "none"))
+        if not self.roles:
+            raise UnsupportedChannels("the layout gives no channel a role; name customer and agent in it")
+        of_role = [[channel for channel, role in enumerate(channel_roles) if role == name] for name in self.roles]
+        self._streams = [of_role] if len(files) == 1 else [[[0]], [[0]]]
+
+    @property
+    def info(self) -> AudioInfo:
+        """What the recording is. Until its blocks are read, its length is what the containers say, or the longest."""
+        infos = [reader.info for reader in self._readers]
+        return AudioInfo(
+            codec="+".join(dict.fromkeys(info.codec for info in infos)),
+            sample_rate_hz=infos[0].sample_rate_hz,
+            channels=sum(info.channels for info in infos),
+            duration_s=max(info.duration_s for info in infos),
+        )
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of the samples read so far that are at full scale."""
+        n_read = sum(reader.n_read for reader in self._readers)
+        return sum(reader.n_clipped for reader in self._readers) / max(1, n_read)
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield the streams at the wanted rate, block by block; the shorter of two files goes on in digital silence.
+
+        Yields
+        ------
+        float32 ``[shape=(roles, n)]``, as `AudioReader.blocks`.
+
+        Raises
+        ------
+        TooShort
+            At the end, where that was less than any call has.
+        ser_model.errors.RecordingError
+            As `AudioReader.blocks`; of two files, the message says whose.
+        """
+        files = [
+            self._side(reader, streams, owner)
+            for reader, streams, owner in zip(self._readers, self._streams, self._owners, strict=True)
+        ]
+        yield from files[0] if len(files) == 1 else _in_step(files, int(BLOCK_S * self._sample_rate_hz))
+        if self.info.duration_s < MIN_DURATION_S:
+            raise TooShort(f"found {self.info.duration_s:.2f} s; expected at least {MIN_DURATION_S:g} s of call")
+
+    @staticmethod
+    def _side(reader: AudioReader, streams: Sequence[Sequence[int]], owner: str) -> Iterator[Samples]:
+        with _of(owner):
+            yield from reader.blocks(streams)
+
+
+def _in_step(files: Sequence[Iterator[Samples]], length: int) -> Iterator[Samples]:
+    """Join the streams of files whose blocks are of other lengths, with zeros where a file has ended."""
+    ended = np.empty((1, 0), dtype=np.float32)
+    for parts in zip_longest(*(_blocks_of(length, blocks) for blocks in files), fillvalue=ended):
+        longest = max(part.shape[1] for part in parts)
+        yield np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]))) for part in parts])
+
+
+def _blocks_of(length: int, blocks: Iterator[Samples]) -> Iterator[Samples]:
+    """Cut a stream into blocks of one length, the last one of what is left."""
+    waiting: list[Samples] = []
+    n_waiting = 0
+    for block in blocks:
+        waiting.append(block)
+        n_waiting += block.shape[1]
+        while n_waiting >= length:
+            joined = np.concatenate(waiting, axis=1)
+            yield joined[:, :length]
+            waiting = [joined[:, length:]]
+            n_waiting -= length
+    if n_waiting:
+        yield np.concatenate(waiting, axis=1)
 
 
 class _Resampler:
     """Brings blocks to another rate, with no seam between them; the identity where the rates are equal."""
 
-    def __init__(self, from_hz: int, to_hz: int, channels: int) -> None:
+    def __init__(self, from_hz: int, to_hz: int, n_streams: int) -> None:
+        self._n_streams = n_streams
         self._stream = None
         if from_hz != to_hz:
-            import soxr
+            self._stream = soxr.ResampleStream(from_hz, to_hz, n_streams, dtype="float32")
 
-            self._stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
-
-    def __call__(self, block: Samples, *, last: bool) -> Samples:
+    def __call__(self, block: Samples, *, last: bool = False) -> Samples:
+        """Take in a block, float32 ``[shape=(n, streams)]``, give what is ready, ``[shape=(streams, n)]``."""
         if self._stream is not None:
             block = self._stream.resample_chunk(block, last=last)
         return np.ascontiguousarray(block.T)
 
-
-def _check_not_empty(file: BinaryIO) -> None:
-    file.seek(0, 2)
-    if file.tell() == 0:
-        raise EmptyRecording("found 0 bytes; fetch the recording again from where it was made")
-    file.seek(0)
+    def rest(self) -> Samples:
+        """Give what was held back."""
+        return self(np.empty((0, self._n_streams), dtype=np.float32), last=True)
 
 
-def _check_wav_length(file: BinaryIO) -> None:
-    """Compare the length that a RIFF header announces with the bytes that are there: libsndfile reads on in silence."""
-    size = file.seek(0, 2)
-    file.seek(0)
-    riff, _, kind = struct.unpack("<4sI4s", file.read(12).ljust(12, b"\0"))
-    if riff == b"RIFF" and kind == b"WAVE":
-        while len(header := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", header)
-            if name == b"data":
-                there = size - file.tell()
-                if length not in _LENGTH_UNKNOWN and there < length:
-                    raise TruncatedRecording(
-                        f"found {there} of the {length} bytes of audio that the header announces; fetch the recording "
-                        "again from where it was made"
-                    )
-                break
-            file.seek(length + length % 2, 1)
-    file.seek(0)
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """Read from the beginning to the end.
+
+    soundfile seeks after each block, which costs decoders time, fails where no length was announced, and is not exact
+    in MP3; it does not where a file cannot be sought in.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
-def _refused(file: BinaryIO, error: soundfile.LibsndfileError) -> NotAudio | UnsupportedCodec:
-    """Tell bytes that are no audio from audio in an encoding that libsndfile does not read."""
-    file.seek(0)
-    start = file.read(12)
-    why = error.error_string.strip().rstrip(".")
-    if start[:4] in (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3\x03", b"ID3\x04") or start[:2] == b"\xff\xfb":
-        return UnsupportedCodec(
+def _open(container: Container) -> soundfile.SoundFile:
+    try:
+        sound = _Forward(container.file)
+    except soundfile.LibsndfileError as error:
+        why = error.error_string.strip().rstrip(".")
+        raise UnsupportedCodec(
             f"found a container whose audio cannot be read ({why}); expected one of docs/formats.md"
-        )
-    return NotAudio("found bytes that are no audio; expected WAV, FLAC, MP3 or Ogg: check what wrote this object")
+        ) from None
+    if sound.frames == 0:
+        raise cut_in_header() if container.announced > 1 else _no_audio()
+    return sound
+
+
+def _no_audio() -> EmptyRecording:
+    return EmptyRecording("found a header without audio; check the recorder")
+
+
+def _too_long(duration_s: float) -> TooLong:
+    return TooLong(f"found {duration_s / 3600:.1f} h; expected at most {MAX_DURATION_S / 3600:g} h: split it")
+
+
+def _check_side(channels: int, owner: str) -> None:
+    if owner and channels != 1:
+        raise UnsupportedChannels(f"found {channels} channels; expected one, where each side has a file of its own")
+
+
+@contextmanager
+def _of(owner: str) -> Iterator[None]:
+    """Say of an error whose file it is about, where each side has one."""
+    try:
+        yield
+    except RecordingError as error:
+        raise (type(error)(f"in the {owner}'s file: {error}") if owner else error) from None
