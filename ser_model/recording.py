@@ -12,26 +12,30 @@ from typing import BinaryIO, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ser_model.audio import CLIPPED_LEVEL, AudioInfo, AudioReader
+from ser_model.audio import AudioInfo, CallReader, ChannelRole, Role
+from ser_model.channels import is_one_signal
 from ser_model.errors import MonoNotSeparable, NoSpeech
 from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, quantize
 from ser_model.prosody import Prosody, ProsodyExtractor
 from ser_model.speech import (
     FRAME_S,
-    LevelsDb,
+    BandLevelsDb,
     Piece,
+    Span,
     SpeechSpec,
-    frame_levels,
+    band_levels,
+    in_turns,
     pauses,
-    segments_of,
+    pieces_of,
+    played,
     speech_spans,
 )
+from ser_model.voice import voice_evidence, voices
 
-Role = Literal["customer", "agent", "mixed"]
 ChannelKind = Literal["two_channel", "identical", "mono"]
 
-IDENTICAL_CORRELATION: Final = 0.98
-"""Two channels that correlate this much are one signal twice: a mono call in a stereo container."""
+EXCERPT_S: Final = 1.0
+"""Of a piece that is not classified, so much is looked at to tell a voice."""
 _PCM16: Final = np.float32(32767)
 
 
@@ -67,13 +71,13 @@ class RecordingSegments:
     Attributes
     ----------
     info
-        What the container says.
+        What the recording is.
     channel_kind
-        two_channel: a side a channel; identical: the same signal twice; mono.
+        two_channel: a stream a side; identical: both are one signal; mono: one stream.
     clipped_share
-        The share of samples at full scale, 0 to 1.
+        The share of the read channels' samples at full scale, 0 to 1.
     nonspeech_s
-        Seconds of sound in the classified channels that are no voice: tones, noise.
+        Seconds of sound that is no voice, of all channels: music, tones, noise, announcements played again.
     pauses_s
         Start and end of stretches of digital silence, seconds.
     segments
@@ -104,7 +108,7 @@ class SegmentExtractor:
     --------
     >>> extractor = SegmentExtractor(FeatureSpec(), classify={"customer"})
     >>> with open("call.wav", "rb") as file:  # doctest: +SKIP
-    ...     extractor(file).segments[0].role
+    ...     extractor([file]).segments[0].role
     'agent'
     """
 
@@ -114,44 +118,48 @@ class SegmentExtractor:
         self.speech = speech or SpeechSpec()
         self._log_mel = LogMel(features)
         self._prosody = ProsodyExtractor(features)
+        self._excerpt = round(EXCERPT_S * features.sample_rate_hz)
 
-    def __call__(self, file: BinaryIO, channel_roles: Sequence[Role] = ("customer", "agent")) -> RecordingSegments:
+    def __call__(
+        self, files: Sequence[BinaryIO], channel_roles: Sequence[ChannelRole] = ("customer", "agent")
+    ) -> RecordingSegments:
         """Read a recording.
 
         Parameters
         ----------
-        file
-            The recording's bytes, seekable.
+        files
+            The recording's bytes, seekable; two where each side has a file of its own, the shorter of which is taken
+            to go on in digital silence.
         channel_roles
-            Whose each channel is, from the left.
+            Whose each channel is, from the left, a second file's after the first's: customer, agent, mixed, or none
+            for a channel that is not read. Channels of one role are mixed down. The one channel of a recording for
+            which several roles are given is mixed.
 
         Raises
         ------
         ser_model.errors.RecordingError
-            With the reason why it cannot be scored.
+            With the reason why it cannot be scored; of two files it says whose.
         """
-        reader = AudioReader(file, self.features.sample_rate_hz)
-        roles: Sequence[Role] = channel_roles if reader.info.channels == 2 else ("mixed",)
-        if roles == ("mixed",):
-            self._check_mixed("one channel")
         rate_hz = self.features.sample_rate_hz
-        # Where two channels may turn out to be one, the first is that one.
-        keep = [role in self.classify or ("mixed" in self.classify and role == roles[0]) for role in roles]
-        heard = _Listener(rate_hz, keep, n_samples=round((reader.info.duration_s + 1) * rate_hz))
-        for block in reader.blocks():
+        call = CallReader(files, channel_roles, rate_hz)
+        roles = call.roles
+        if roles == ("mixed",):
+            self._check_mixed("both sides in one channel")
+        heard = _Listener(rate_hz, len(roles), n_samples=round((call.info.duration_s + 1) * rate_hz))
+        for block in call.blocks():
             heard.listen(block)
-        kind: ChannelKind = "mono" if reader.info.channels == 1 else "two_channel"
-        if kind == "two_channel" and heard.identical():
-            self._check_mixed("two channels with one and the same signal")
-            kind, roles = "identical", ("mixed",)
-        levels = heard.levels()[: len(roles)]
+        levels = heard.levels()
+        kind: ChannelKind = "mono" if len(roles) == 1 else "two_channel"
+        if len(roles) == 2 and is_one_signal(levels[:, 0], max_gain_db=self.speech.echo_margin_db):
+            self._check_mixed("one signal in both channels")
+            kind, roles, levels = "identical", ("mixed",), levels[:1]
         segments, nonspeech_s = self._segments(levels, roles, heard)
         if not segments:
-            raise NoSpeech(f"found no speech in {reader.info.duration_s:.0f} s; check the recorder's line")
+            raise NoSpeech(f"found no speech in {call.info.duration_s:.0f} s; check the recorder's line")
         return RecordingSegments(
-            info=reader.info,
+            info=call.info,
             channel_kind=kind,
-            clipped_share=heard.clipped_share(),
+            clipped_share=call.clipped_share,
             nonspeech_s=nonspeech_s,
             pauses_s=[(start * FRAME_S, end * FRAME_S) for start, end in pauses(levels, self.speech)],
             segments=sorted(segments, key=lambda segment: (segment.start_s, segment.role)),
@@ -164,83 +172,106 @@ class SegmentExtractor:
                 "add mixed to the roles that are classified: the agent's emotions are then included"
             )
 
-    def _segments(self, levels: LevelsDb, roles: Sequence[Role], heard: _Listener) -> tuple[list[Segment], float]:
-        spans = speech_spans(levels, self.speech)
-        segments: list[Segment] = []
+    def _segments(self, levels: BandLevelsDb, roles: Sequence[Role], heard: _Listener) -> tuple[list[Segment], float]:
+        """The segments of all channels, and the seconds of sound that are no voice."""
+        voiced: list[list[_Piece]] = []
         nonspeech_s = 0.0
+        for channel, (spans, role) in enumerate(zip(speech_spans(levels, self.speech), roles, strict=True)):
+            spoken = spans
+            if role == "agent":  # announcements are played to the customer, so they are on the other side
+                is_played = played(spans, levels[channel], self.speech)
+                spoken = [span for span, again in zip(spans, is_played, strict=True) if not again]
+            pieces = [
+                self._describe(span, heard.samples(channel, *span), role)
+                for span in pieces_of(spoken, levels[channel, 0], self.speech)
+            ]
+            is_voice = voices(
+                [(piece.start * FRAME_S, piece.end * FRAME_S) for piece in pieces],
+                [piece.evidence for piece in pieces],
+            )
+            voiced.append([piece for piece, voice in zip(pieces, is_voice, strict=True) if voice])
+            voiced_frames = sum(piece.end - piece.start for piece in voiced[-1])
+            nonspeech_s += (sum(end - start for start, end in spans) - voiced_frames) * FRAME_S
+        segments: list[Segment] = []
         for channel, role in enumerate(roles):
-            others = spans[1 - channel] if len(roles) == 2 else []
-            for piece in segments_of(spans[channel], levels[channel], others, self.speech):
-                segment = _segment(role, piece)
-                if role not in self.classify:
-                    segments.append(segment)
-                    continue
-                samples = heard.samples(channel, piece)
-                described = self._describe(segment, samples)
-                if described is None:
-                    nonspeech_s += segment.end_s - segment.start_s
-                else:
-                    segments.append(described)
+            voice_spans = [[(piece.start, piece.end) for piece in pieces] for pieces in voiced]
+            others = [span for other, theirs in enumerate(voice_spans) if other != channel for span in theirs]
+            turns = in_turns(voice_spans[channel], others, self.speech)
+            segments += [_segment(role, turn, piece) for turn, piece in zip(turns, voiced[channel], strict=True)]
         return segments, nonspeech_s
 
-    def _describe(self, segment: Segment, samples: npt.NDArray[np.float32]) -> Segment | None:
-        """The segment with its features; without them where it is too short for that; None where it is no voice."""
-        if len(samples) < self.speech.min_segment_s * self.features.sample_rate_hz:
-            return segment
+    def _describe(self, span: Span, samples: npt.NDArray[np.float32], role: Role) -> _Piece:
+        """A piece of sound with its evidence; with its features where it is to be classified and long enough."""
+        classified = role in self.classify
+        if not classified and len(samples) > self._excerpt:
+            # Whether it is a voice shows in a part of it.
+            middle = (len(samples) - self._excerpt) // 2
+            samples = samples[middle : middle + self._excerpt]
         power = self._log_mel.power_spectra(samples)
-        prosody, is_voice = self._prosody(samples, power)
-        if not is_voice:
-            return None
-        return replace(segment, prosody=prosody, features=quantize(self._log_mel.from_power(power), self.features))
+        track = self._prosody.track(power)
+        piece = _Piece(*span, evidence=voice_evidence(power, track))
+        if not classified or len(samples) < self.speech.min_segment_s * self.features.sample_rate_hz:
+            return piece
+        return replace(
+            piece,
+            prosody=self._prosody(samples, power, track),
+            features=quantize(self._log_mel.from_power(power), self.features),
+        )
 
 
-def _segment(role: Role, piece: Piece) -> Segment:
-    return Segment(role, piece.turn_index, piece.segment_index, piece.start * FRAME_S, piece.end * FRAME_S)
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of sound, by its first frame and the frame after its last, and what is known of it."""
+
+    start: int
+    end: int
+    evidence: float
+    prosody: Prosody | None = None
+    features: QuantizedLogMel | None = None
+
+
+def _segment(role: Role, turn: Piece, piece: _Piece) -> Segment:
+    start_s, end_s = turn.start * FRAME_S, turn.end * FRAME_S
+    return Segment(role, turn.turn_index, turn.segment_index, start_s, end_s, piece.prosody, piece.features)
 
 
 class _Listener:
-    """Hears a recording block by block: keeps all levels, and as 16 bit the samples that are needed again."""
+    """Hears a recording block by block: keeps all levels, and as 16 bit the samples."""
 
-    def __init__(self, sample_rate_hz: int, keep: Sequence[bool], n_samples: int) -> None:
+    def __init__(self, sample_rate_hz: int, n_channels: int, n_samples: int) -> None:
         self._frame_length = round(FRAME_S * sample_rate_hz)
-        # The pages of what is announced and does not come are never touched.
-        self._kept = [np.empty(n_samples if wanted else 0, dtype=np.int16) for wanted in keep]
-        self._levels: list[LevelsDb] = []
-        self._rest = np.empty((len(keep), 0), dtype=np.float32)
-        self._moments = np.zeros((len(keep), len(keep)))
-        self._clipped = 0
+        # Pages of what is silent, or is announced and does not come, are never touched and take no memory.
+        self._kept = [np.zeros(n_samples, dtype=np.int16) for _ in range(n_channels)]
+        self._levels: list[BandLevelsDb] = []
+        self._rest = np.empty((n_channels, 0), dtype=np.float32)
         self._n_samples = 0
 
     def listen(self, block: npt.NDArray[np.float32]) -> None:
         """Take in a block, float32 ``[shape=(channels, n)]``."""
-        self._moments += block @ block.T
-        self._clipped += int(np.count_nonzero(np.abs(block) >= CLIPPED_LEVEL))
         start, end = self._n_samples, self._n_samples + block.shape[1]
         self._n_samples = end
         for samples, kept in zip(block, self._kept, strict=True):
-            if len(kept):
+            if samples.any():
                 kept[start:end] = np.clip(samples * _PCM16, -32768, 32767)[: len(kept) - start]
         block = np.concatenate((self._rest, block), axis=1)
         whole = block.shape[1] // self._frame_length * self._frame_length
         self._rest = block[:, whole:]
         self._levels.append(
-            np.stack([frame_levels(np.ascontiguousarray(channel[:whole]), self._frame_length) for channel in block])
+            np.stack([band_levels(np.ascontiguousarray(channel[:whole]), self._frame_length) for channel in block])
         )
 
-    def levels(self) -> LevelsDb:
-        """Levels of all channels, dBFS, float32 ``[shape=(channels, frames)]``."""
-        return np.concatenate(self._levels, axis=1)
+    def levels(self) -> BandLevelsDb:
+        """Levels of all channels, dBFS, float32 ``[shape=(channels, N_BANDS, frames)]``."""
+        return np.concatenate(self._levels, axis=-1)
 
-    def identical(self) -> bool:
-        """Whether the two channels are one signal, but for gain and sign."""
-        energy = self._moments[0, 0] * self._moments[1, 1]
-        return bool(energy > 0 and abs(self._moments[0, 1]) / np.sqrt(energy) >= IDENTICAL_CORRELATION)
+    def samples(self, channel: int, start: int, end: int) -> npt.NDArray[np.float32]:
+        """The samples of a channel's frames from `start` to before `end`, without their mean (DC).
 
-    def clipped_share(self) -> float:
-        """Share of all samples at full scale."""
-        return self._clipped / max(1, self._n_samples * len(self._kept))
-
-    def samples(self, channel: int, piece: Piece) -> npt.NDArray[np.float32]:
-        """The samples of a piece of a kept channel, float32 ``[shape=(n,)]``."""
-        start, end = piece.start * self._frame_length, piece.end * self._frame_length
-        return self._kept[channel][start:end].astype(np.float32) / _PCM16
+        Returns
+        -------
+        float32 ``[shape=(n,)]``.
+        """
+        kept = self._kept[channel][start * self._frame_length : end * self._frame_length]
+        samples: npt.NDArray[np.float32] = kept.astype(np.float32) / _PCM16
+        samples -= samples.mean()
+        return samples

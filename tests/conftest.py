@@ -22,7 +22,7 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def voice() -> Callable[..., object]:
-    """Makes something like a voice: harmonics of a pitch, in syllables."""
+    """Makes something like a voice: harmonics of a pitch that rises and falls with the sentence, in syllables."""
     import numpy as np
 
     def make(
@@ -31,10 +31,13 @@ def voice() -> Callable[..., object]:
         level_dbfs: float = -22.0,
         syllables_hz: float = 4.0,
         rate_hz: int = 8000,
+        intonation_st: float = 3.0,
     ) -> np.ndarray:
         time_s = np.arange(round(seconds * rate_hz)) / rate_hz
-        tone = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, int(3400 / pitch_hz)))
-        syllables = 0.15 + 0.85 * np.abs(np.sin(np.pi * syllables_hz * time_s))
+        moved = 2 ** (intonation_st / 12 * np.sin(2 * np.pi * 0.8 * time_s))
+        phase = 2 * np.pi * pitch_hz * np.cumsum(moved) / rate_hz
+        tone = sum(np.sin(k * phase + k) / k for k in range(1, int(3400 / pitch_hz)))
+        syllables = 0.05 + 0.95 * np.abs(np.sin(np.pi * syllables_hz * time_s))
         sound = tone * syllables
         return (sound * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(sound**2))).astype(np.float32)
 

@@ -35,7 +35,7 @@ def file(sound: np.ndarray, rate_hz: int = RATE, container: str = "WAV", subtype
 
 
 def extract(source: io.BytesIO, *classify: str) -> RecordingSegments:
-    return SegmentExtractor(FeatureSpec(), classify or ("customer",))(source)
+    return SegmentExtractor(FeatureSpec(), classify or ("customer",))([source])
 
 
 @pytest.mark.parametrize(
