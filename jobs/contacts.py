@@ -1,286 +1,388 @@
-"""Contact records: read from JSON Lines as Amazon Connect writes them, and made rows of ``contacts``.
+"""Contact records: which fields they have, where Amazon Connect's have them, and the rows of ``contacts``.
 
-The one place that knows a contact record's fields.
+The one place that knows a contact record's fields. Knows nothing of files (`jobs.tabular`) and days (`jobs.records`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
-from jobs.errors import ContactRecordsError
+from jobs.errors import ContactRecordsError, SettingsError
+from jobs.fields import (
+    ANYTHING,
+    COUNT,
+    FLAG,
+    ID,
+    MAPPING,
+    MOMENT,
+    NAME,
+    SECONDS,
+    Field,
+    FieldReader,
+    Type,
+    WrongValue,
+    as_flag,
+    field_table,
+)
 from jobs.identity import keyed_hash
-from jobs.layouts import YEARS, Layout, local_date
+from jobs.layouts import local_date
 from jobs.settings import Settings
-from jobs.storage import open_storage
+from jobs.tabular import EXPECTED_FILES, Complain, Row, encodable, kind_of, places, read_places
+from schemas import TABLES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from jobs.layouts import Layouts
 
 log = logging.getLogger("callmood.contacts")
 
-MAX_LINE_BYTES = 1_000_000
-LOGGED_BAD_LINES = 20
+CONTACTS = TABLES["contacts"]
+ATTRIBUTE = "attributes."
+"""With the name of a contact attribute after it, a field of ``contact_columns``: the attribute's column."""
+
 _OLDEST = datetime.min.replace(tzinfo=UTC)
+_VOICE = frozenset({"voice", "phone", "telephone", "telephony", "call"})
+_WITHHELD = frozenset({"anonymous", "private", "restricted", "unavailable", "unknown", "withheld"})
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class ContactRecord:
+    """A contact record; None where it does not say. Times are in UTC.
+
+    Attributes
+    ----------
+    customer, agent
+        The customer's endpoint or id and the agent's user name themselves: never to be written anywhere.
+    opted_out
+        Whether the record says that the customer opted out.
+    attributes
+        Those that the settings let through.
+    recordings
+        Where the audio recordings are, as the telephone system writes it.
+    """
+
+    contact_id: str
+    started_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    updated_at: datetime | None = None
+    initial_contact_id: str | None = None
+    previous_contact_id: str | None = None
+    next_contact_id: str | None = None
+    customer: str | None = None
+    agent: str | None = None
+    team: str | None = None
+    queue: str | None = None
+    site: str | None = None
+    channel: str | None = None
+    initiation_method: str | None = None
+    disconnect_reason: str | None = None
+    language: str | None = None
+    queue_wait_s: float | None = None
+    hold_count: int | None = None
+    hold_s: float | None = None
+    longest_hold_s: float | None = None
+    after_call_work_s: float | None = None
+    opted_out: bool = False
+    attributes: tuple[tuple[str, str], ...] = ()
+    recordings: tuple[str, ...] = ()
+
+    @property
+    def expects_recording(self) -> bool:
+        """Whether a recording should exist: a voice contact whose record names one, or that reached an agent."""
+        is_voice = self.channel is None or self.channel.lower() in _VOICE
+        return is_voice and (bool(self.recordings) or self.agent is not None)
+
+
+# Types that only contact records have
+
+
+def _customer(value: Any, zone: ZoneInfo) -> str | None:
+    """An endpoint or id; one that is withheld is nobody's, and would make one customer of many."""
+    text: str | None = ID.read(value, zone)
+    return None if text is not None and text.lower() in _WITHHELD else text
+
+
+def _site(value: Any, zone: ZoneInfo) -> str | None:
+    """A name, or the last part of an ARN."""
+    text: str | None = NAME.read(value, zone)
+    return NAME.read(text.rpartition("/")[2], zone) if text and text.startswith("arn:") else text
+
+
+def _recordings(value: Any, _: ZoneInfo) -> tuple[str, ...]:
+    if not isinstance(value, str | dict | list):
+        raise WrongValue(kind_of(value))
+    entries = map(_location, value if isinstance(value, list) else [value])
+    return tuple(location for location in entries if isinstance(location, str) and encodable(location))
+
+
+def _location(entry: Any) -> Any:
+    """Where an audio recording is; those of a screen, a chat or a media stream are none."""
+    if not isinstance(entry, dict):
+        return entry
+    is_audio = entry.get("MediaStreamType") in (None, "AUDIO") and entry.get("StorageType") != "KINESIS_VIDEO_STREAM"
+    return entry.get("Location") if is_audio else None
+
+
+CUSTOMER = Type(f"{ID.expected}; {', '.join(sorted(_WITHHELD))} are none", _customer)
+SITE = Type("text, of an ARN the last part", _site)
+RECORDINGS = Type("a location, or a list of locations or of objects with Location", _recordings)
+
+FIELDS = (
+    Field("contact_id", ID, ("ContactId",), required=True),
+    Field("started_at", MOMENT, ("InitiationTimestamp",), required=True),
+    Field("answered_at", MOMENT, ("Agent.ConnectedToAgentTimestamp",)),
+    Field("ended_at", MOMENT, ("DisconnectTimestamp",)),
+    Field("updated_at", MOMENT, ("LastUpdateTimestamp",)),
+    Field("initial_contact_id", ID, ("InitialContactId",)),
+    Field("previous_contact_id", ID, ("PreviousContactId",)),
+    Field("next_contact_id", ID, ("NextContactId",)),
+    Field("customer", CUSTOMER, ("CustomerEndpoint.Address",)),
+    Field("agent", ID, ("Agent.Username",)),
+    Field("team", NAME, ("Agent.HierarchyGroups.Level1.GroupName",)),
+    Field("queue", NAME, ("Queue.Name",)),
+    Field("site", SITE, ("InstanceARN",)),
+    Field("channel", NAME, ("Channel",)),
+    Field("initiation_method", NAME, ("InitiationMethod",)),
+    Field("disconnect_reason", NAME, ("DisconnectReason",)),
+    Field("language", NAME, ("LanguageCode", "ContactLens.ConversationalAnalytics.Configuration.LanguageLocale")),
+    Field("queue_wait_s", SECONDS, ("Queue.Duration",)),
+    Field("hold_count", COUNT, ("Agent.NumberOfHolds",)),
+    Field("hold_s", SECONDS, ("Agent.CustomerHoldDuration",)),
+    Field("longest_hold_s", SECONDS, ("Agent.LongestHoldDuration",)),
+    Field("after_call_work_s", SECONDS, ("Agent.AfterContactWorkDuration",)),
+    Field("opt_out", FLAG, ()),
+    Field("attributes", MAPPING, ("Attributes",)),
+    Field("recordings", RECORDINGS, ("Recordings", "Recording")),
+)
+"""A contact record's fields, and where Amazon Connect's contact records have them."""
+
+
+def mapped_fields(columns: Mapping[str, str]) -> tuple[Field, ...]:
+    """The fields of records whose columns are called otherwise; those that are not mapped are unknown.
+
+    Parameters
+    ----------
+    columns
+        The setting ``contact_columns``; Amazon Connect's fields where it is empty.
+
+    Raises
+    ------
+    SettingsError
+        Where it names a field that there is not, or lacks a required one.
+    """
+    if not columns:
+        return FIELDS
+    known = {field.name: field for field in FIELDS}
+    unknown = sorted(name for name in columns if name not in known and not name.startswith(ATTRIBUTE))
+    if unknown or not all(columns.values()):
+        problem = f"has the unknown fields {', '.join(unknown)}" if unknown else "has an empty column name"
+        raise SettingsError(
+            f"CALLMOOD_CONTACT_COLUMNS {problem}; expected some of {', '.join(known)}, and {ATTRIBUTE}NAME for a "
+            "contact attribute, each with the column that holds it (docs/records.md)"
+        )
+    missing = [field.name for field in FIELDS if field.required and field.name not in columns]
+    if missing:
+        raise SettingsError(
+            f"CALLMOOD_CONTACT_COLUMNS lacks {' and '.join(missing)}; name the columns that hold them (docs/records.md)"
+        )
+    named = (field for field in FIELDS if field.name in columns)
+    fields = [Field(field.name, field.type, (columns[field.name],), field.required) for field in named]
+    attributes = (name for name in columns if name.startswith(ATTRIBUTE))
+    return (*fields, *(Field(name, ANYTHING, (columns[name],)) for name in attributes))
+
+
+class ContactReader:
+    """Makes contact records of rows.
+
+    Raises
+    ------
+    SettingsError
+        Where ``contact_columns`` is wrong, or does not say where an attribute is that another setting names.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        fields = mapped_fields(settings.contact_columns)
+        _check_attributes(settings, {field.name for field in fields})
+        self._attributes = [field.name for field in fields if field.name.startswith(ATTRIBUTE)]
+        self._reader = FieldReader(fields, ZoneInfo(settings.records_time_zone))
+        self._carried = settings.attributes
+        self._opt_out = settings.opt_out_attribute
+        told_by = {"opt_out", "attributes"} if self._opt_out else {"opt_out"}
+        self._told_by = told_by & {field.name for field in fields}
+        self.columns = self._reader.columns
+
+    def read(self, row: Row, complain: Complain) -> ContactRecord:
+        """Return the row's record.
+
+        Raises
+        ------
+        BadRow
+            Where the contact's id or start is missing or wrong. What else is wrong is reported and left empty; but
+            where it cannot be told whether the customer opted out, that is taken for true.
+        """
+        values = self._reader.read(row, complain)
+        cannot_be_told = not self._told_by <= values.keys()
+        attributes = dict(values.pop("attributes", None) or {})
+        for name in self._attributes:
+            attributes[name.removeprefix(ATTRIBUTE)] = values.pop(name)
+        opted_out = values.pop("opt_out", None) or cannot_be_told or self._opted_out(attributes, complain)
+        carried = tuple((name, text) for name in self._carried if (text := _as_text(attributes.get(name))) is not None)
+        recordings = values.pop("recordings", None) or ()
+        return ContactRecord(**values, opted_out=opted_out, attributes=carried, recordings=recordings)
+
+    def _opted_out(self, attributes: Mapping[str, Any], complain: Complain) -> bool:
+        value = attributes.get(self._opt_out) if self._opt_out else None
+        if value is None or value == "":
+            return False
+        flag = as_flag(value)
+        if flag is None:
+            complain(f"the attribute that says who opted out: found {kind_of(value)}, expected {FLAG.expected}")
+        return flag is not False
+
+
+def _check_attributes(settings: Settings, mapped: Collection[str]) -> None:
+    named = {*settings.attributes, settings.opt_out_attribute} - {None}
+    lacking = sorted(f"{ATTRIBUTE}{name}" for name in named if f"{ATTRIBUTE}{name}" not in mapped)
+    if lacking and "attributes" not in mapped:
+        raise SettingsError(
+            f"CALLMOOD_CONTACT_COLUMNS lacks {' and '.join(lacking)}, which CALLMOOD_ATTRIBUTES or "
+            "CALLMOOD_OPT_OUT_ATTRIBUTE needs; name the column that holds it (docs/records.md)"
+        )
+
+
+def _as_text(value: Any) -> str | None:
+    """An attribute's value as text; None where it is none, or nothing that text can say."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    return value if isinstance(value, str) and value and "\0" not in value and encodable(value) else None
+
+
+# All records of some days
+
+
+@dataclass(frozen=True)
 class ContactRecords:
-    """The newest record of each contact, and how many lines were not usable."""
+    """The newest record of each contact, and how much was wrong."""
 
-    by_contact: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    bad_lines: int = 0
+    by_contact: Mapping[str, ContactRecord]
+    bad_rows: int = 0
+    bad_fields: int = 0
     superseded: int = 0
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Take in a record, unless a newer one of its contact is there: records arrive more than once, in any order."""
-        contact_id = record["ContactId"]
-        known = self.by_contact.get(contact_id)
-        if known is not None:
-            self.superseded += 1
-            if _updated_at(record) < _updated_at(known):
-                return
-        self.by_contact[contact_id] = record
 
+def read_contacts(settings: Settings, days: Iterable[date], *, needed: bool = True) -> ContactRecords:
+    """Read the contact records of some days.
 
-class _BadRecord(ValueError):
-    """A line is no contact record; says what is wrong with it, without its ids."""
-
-
-def read_contacts(settings: Settings, days: Iterator[date] | list[date]) -> ContactRecords:
-    """Read the contact records.
+    Records arrive more than once and in any order: the one that was updated last counts, of those updated at once (or
+    that do not say when) the last read.
 
     Parameters
     ----------
     settings
-        ``contacts`` names a file, or an s3:// prefix; ``strftime`` codes in it are filled with each of `days`.
+        ``contacts`` names the place; no records where it is not set.
     days
         UTC dates.
+    needed
+        Whether there have to be records; an enrichment has those that were published.
 
     Raises
     ------
     ContactRecordsError
-        Where none of the days' places holds records, or one cannot be read. One that is missing is a warning.
+        Where there are no records on any of the days though they are needed, none of the rows is one, or a file
+        cannot be read to its end: a night without queues should not look like one with them, nor should it score who
+        opted out. Where only some of the days' places are missing, that is a warning.
     """
-    records = ContactRecords()
     if settings.contacts is None:
-        return records
-    places = list(dict.fromkeys(day.strftime(settings.contacts) for day in days))
-    missing = []
-    for place in places:
-        found = False
-        for name, content in _contents(place, settings):
-            found = True
-            _read_lines(name, content, records)
-        if not found:
-            missing.append(place)
-    if missing and missing == places:
+        return ContactRecords({})
+    reader = ContactReader(settings)
+    by_contact: dict[str, ContactRecord] = {}
+    superseded = 0
+
+    def take(row: Row, complain: Complain) -> None:
+        nonlocal superseded
+        record = reader.read(row, complain)
+        known = by_contact.get(record.contact_id)
+        if known is not None:
+            superseded += 1
+            if (record.updated_at or _OLDEST) < (known.updated_at or _OLDEST):
+                return
+        by_contact[record.contact_id] = record
+
+    days = list(days)
+    reading = read_places(settings.contacts, days, settings, reader.columns, take)
+    if reading.unreadable:
         raise ContactRecordsError(
-            f"there are no contact records at {' or '.join(missing)}; "
-            "expected a JSON Lines file, or an s3:// prefix with .jsonl objects under it"
+            f"contact records cannot be read: {'; '.join(reading.unreadable[:3])} "
+            f"({len(reading.unreadable)} in all); mend the file or take it away, and start again"
         )
-    for place in missing:
+    if needed and reading.missing == places(settings.contacts, days) != []:
+        raise ContactRecordsError(
+            f"there are no contact records at {' or '.join(reading.missing)}; expected {EXPECTED_FILES}, "
+            "or a folder or an s3:// prefix with such files below it"
+        )
+    if reading.rows and not by_contact:
+        raise ContactRecordsError(
+            f"none of the {reading.rows} rows at {settings.contacts} is a contact record, the log says why; where the "
+            "columns are not Amazon Connect's, set CALLMOOD_CONTACT_COLUMNS (docs/records.md)"
+        )
+    for place in reading.missing:
         log.warning("there are no contact records at %s; those of the other places are used", place)
-    if records.bad_lines:
-        log.warning("%d lines are no contact records and were left out", records.bad_lines)
-    return records
+    if reading.bad_rows or reading.bad_fields:
+        log.warning(
+            "%d rows are no contact records and were left out; %d fields of others are wrong and left empty",
+            reading.bad_rows,
+            reading.bad_fields,
+        )
+    return ContactRecords(by_contact, reading.bad_rows, reading.bad_fields, superseded)
 
 
-def _contents(place: str, settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """The place's files by name; none where it is missing."""
-    if not place.startswith("s3://"):
-        try:
-            content = Path(place).read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise ContactRecordsError(
-                f"contact records {place} cannot be read ({error.strerror}); expected a JSON Lines file"
-            ) from None
-        yield Path(place).name, content
-        return
-    if place.endswith(".jsonl"):
-        folder, _, name = place.rpartition("/")
-        try:
-            content = open_storage(folder, settings).read(name)
-        except FileNotFoundError:
-            return
-        yield name, content
-        return
-    storage = open_storage(place.rstrip("/"), settings)
-    for file in storage.files():
-        if file.path.endswith(".jsonl"):
-            yield file.path, storage.read(file.path)
-
-
-def _read_lines(name: str, content: bytes, records: ContactRecords) -> None:
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            records.add(_parse(line))
-        except _BadRecord as error:
-            records.bad_lines += 1
-            if records.bad_lines <= LOGGED_BAD_LINES:
-                log.warning("%s, line %d: %s; the line is left out", name, number, error)
-
-
-def _parse(line: bytes) -> Mapping[str, Any]:
-    if len(line) > MAX_LINE_BYTES:
-        raise _BadRecord(f"found {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
-    try:
-        record = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise _BadRecord("not UTF-8") from None
-    except (ValueError, RecursionError):
-        raise _BadRecord("not JSON") from None
-    if not isinstance(record, dict):
-        raise _BadRecord(f"found a JSON {type(record).__name__}, expected an object")
-    contact_id = record.get("ContactId")
-    if not isinstance(contact_id, str) or not 0 < len(contact_id) <= 256:
-        raise _BadRecord("ContactId is missing or no text of 1 to 256 characters")
-    if not _encodable(contact_id):
-        raise _BadRecord("ContactId has half of a surrogate pair, which is no character")
-    if _moment(record, "InitiationTimestamp") is None:
-        raise _BadRecord(f"InitiationTimestamp is missing or not of the years {YEARS[0]} to {YEARS[-1]}")
-    _updated_at(record)
-    return record
-
-
-def contact_day(record: Mapping[str, Any], layout: Layout, settings: Settings) -> date:
+def contact_day(record: ContactRecord, layouts: Layouts, settings: Settings) -> date:
     """The local day that a contact belongs to: its recording's where the record names one, else its start's."""
-    started_at = next(
-        (key.started_at for location in recording_locations(record) if (key := layout.parse(location)) is not None),
-        None,
-    )
-    return local_date(started_at or _started_at(record), settings.zone)
+    began = local_date(record.started_at, settings.zone)
+    days = (layouts.day(location, began) for location in record.recordings)
+    return next((day for day in days if day is not None), began)
 
 
-def recording_locations(record: Mapping[str, Any]) -> list[str]:
-    """Where the record says that the contact's audio recordings are: those of a screen, say, are left out."""
-    recordings = record.get("Recordings") or (
-        [record["Recording"]] if isinstance(record.get("Recording"), dict) else []
-    )
-    if not isinstance(recordings, list):
-        return []
-    locations = (
-        entry.get("Location")
-        for entry in recordings
-        if isinstance(entry, dict) and entry.get("MediaStreamType") in (None, "AUDIO")
-    )
-    return [location for location in locations if isinstance(location, str)]
+def contacts_table(records: Collection[ContactRecord], call_date: date, run_id: str, settings: Settings) -> pa.Table:
+    """The rows of ``contacts`` for these records, people's ids hashed, in the table's order."""
+    import pyarrow as pa
 
+    secret = settings.identity_secret() if records else b""
 
-def queue_name(record: Mapping[str, Any]) -> str | None:
-    """The queue that the contact waited in."""
-    return _text(_part(record, "Queue"), "Name")
+    @cache
+    def key(kind: str, value: str | None) -> str | None:
+        return None if value is None else keyed_hash(secret, kind, value)
 
-
-def contact_row(record: Mapping[str, Any], call_date: date, run_id: str, settings: Settings) -> dict[str, Any]:
-    """A row of ``contacts``: a value of a wrong type is as if it were not there."""
-    identify = _identifier(settings)
-    started_at = _started_at(record)
-    agent = _part(record, "Agent")
-    endpoint = _text(_part(record, "CustomerEndpoint"), "Address")
-    attributes = _part(record, "Attributes")
-    agent_name = _text(agent, "Username")
-    channel = _text(record, "Channel")
-    is_voice = channel in (None, "VOICE")
-    return {
-        "call_date": call_date,
-        "contact_id": record["ContactId"],
-        "initial_contact_id": _text(record, "InitialContactId"),
-        "previous_contact_id": _text(record, "PreviousContactId"),
-        "next_contact_id": _text(record, "NextContactId"),
-        "customer_key": endpoint and identify("customer", endpoint),
-        "queue": queue_name(record),
-        "team": _text(_part(_part(agent, "HierarchyGroups"), "Level1"), "GroupName"),
-        "site": (_text(record, "InstanceARN") or "").rpartition("/")[2] or None,
-        "agent_id": agent_name if settings.plain_agent_ids else agent_name and identify("agent", agent_name),
-        "channel": channel,
-        "initiation_method": _text(record, "InitiationMethod"),
-        "disconnect_reason": _text(record, "DisconnectReason"),
-        "language": _text(record, "LanguageCode"),
-        "started_at": started_at,
-        "answered_at": _lenient_moment(agent, "ConnectedToAgentTimestamp"),
-        "ended_at": _lenient_moment(record, "DisconnectTimestamp"),
-        "local_hour": started_at.astimezone(settings.zone).hour,
-        "queue_wait_s": _number(_part(record, "Queue"), "Duration"),
-        "hold_count": _count(agent, "NumberOfHolds"),
-        "hold_s": _number(agent, "CustomerHoldDuration"),
-        "longest_hold_s": _number(agent, "LongestHoldDuration"),
-        "after_call_work_s": _number(agent, "AfterContactWorkDuration"),
-        "expects_recording": is_voice and (bool(recording_locations(record)) or agent_name is not None),
-        "attributes": [(name, value) for name in settings.attributes if (value := _text(attributes, name)) is not None],
-        "record_updated_at": _lenient_moment(record, "LastUpdateTimestamp"),
-        "run_id": run_id,
+    same = [name for name in CONTACTS.schema.names if name in ContactRecord.__dataclass_fields__]
+    columns: dict[str, Sequence[Any]] = {name: [getattr(record, name) for record in records] for name in same}
+    columns |= {
+        "call_date": [call_date] * len(records),
+        "customer_key": [key("customer", record.customer) for record in records],
+        "agent_id": [record.agent if settings.plain_agent_ids else key("agent", record.agent) for record in records],
+        "local_hour": [record.started_at.astimezone(settings.zone).hour for record in records],
+        "expects_recording": [record.expects_recording for record in records],
+        "record_updated_at": [record.updated_at for record in records],
+        "run_id": [run_id] * len(records),
     }
+    rows = pa.Table.from_pydict(columns, schema=CONTACTS.schema)
+    return CONTACTS.conform(rows).sort_by([(name, "ascending") for name in CONTACTS.sort])
 
 
-def _identifier(settings: Settings) -> Callable[[str, str], str]:
-    secret = settings.identity_secret()
-    return lambda kind, value: keyed_hash(secret, kind, value)
+def field_reference() -> str:
+    """The table of fields in docs/records.md."""
+    return field_table(FIELDS, "in Amazon Connect's record")
 
 
-def _started_at(record: Mapping[str, Any]) -> datetime:
-    started_at = _moment(record, "InitiationTimestamp")
-    assert started_at is not None  # noqa: S101 - _parse let no record without it pass
-    return started_at
-
-
-def _updated_at(record: Mapping[str, Any]) -> datetime:
-    return _moment(record, "LastUpdateTimestamp") or _OLDEST
-
-
-def _moment(record: Mapping[str, Any], name: str) -> datetime | None:
-    """A time of the record in UTC; None where it is missing or no year of a call's."""
-    text = record.get(name)
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except OverflowError:
-        return None
-    except (TypeError, ValueError):
-        raise _BadRecord(f"{name} is no time such as 2026-11-20T08:00:00Z") from None
-    return found if found.year in YEARS else None
-
-
-def _lenient_moment(record: Mapping[str, Any], name: str) -> datetime | None:
-    try:
-        return _moment(record, name)
-    except _BadRecord:
-        return None
-
-
-def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = record.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _text(record: Mapping[str, Any], name: str) -> str | None:
-    text = record.get(name)
-    return text if isinstance(text, str) and text and _encodable(text) else None
-
-
-def _encodable(text: str) -> bool:
-    """Whether UTF-8 can write the text: JSON can hold half of a surrogate pair, a table cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _number(record: Mapping[str, Any], name: str) -> float | None:
-    number = record.get(name)
-    usable = isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 1e9
-    return float(number) if usable else None  # type: ignore[arg-type]
-
-
-def _count(record: Mapping[str, Any], name: str) -> int | None:
-    number = _number(record, name)
-    return None if number is None else int(number)
+if __name__ == "__main__":
+    print(field_reference(), end="")  # noqa: T201 - the table

@@ -1,0 +1,153 @@
+"""What a day's records say: contact records, call events and survey answers, read together and made staged tables.
+
+The one way in which planning and enrichment come to records; docs/records.md is its page.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from jobs.contacts import ContactRecord, contact_day, contacts_table, read_contacts
+from jobs.sidecars import CallEvent, Survey, read_events, read_surveys
+from schemas import TABLES
+from schemas.staging import SIDECAR_EVENTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from jobs.layouts import Layouts
+    from jobs.settings import Settings
+
+log = logging.getLogger("callmood.records")
+
+CONTACTS = TABLES["contacts"]
+SURVEYS = TABLES["surveys"]
+
+
+@dataclass(frozen=True)
+class DayRecords:
+    """The records of some days, by contact id.
+
+    Attributes
+    ----------
+    contacts
+        The newest contact record of each contact.
+    events
+        The call events of each contact.
+    surveys
+        The newest survey answer of each contact.
+    counts
+        What was wrong or superseded: bad_contact_records, bad_contact_fields, superseded_contact_records, bad_events,
+        bad_surveys, bad_survey_fields, unreadable_files (of events and surveys), and unknown_events and
+        unknown_surveys, whose contacts have no record here (where there are records).
+    """
+
+    contacts: Mapping[str, ContactRecord]
+    events: Mapping[str, Sequence[CallEvent]]
+    surveys: Mapping[str, Survey]
+    counts: Mapping[str, int]
+
+    def tables(
+        self,
+        call_date: date,
+        run_id: str,
+        contact_ids: Collection[str],
+        layouts: Layouts,
+        settings: Settings,
+        recorded_elsewhere: Set[str] = frozenset(),
+    ) -> Mapping[str, pa.Table]:
+        """Make the staged tables of a call date.
+
+        Parameters
+        ----------
+        call_date, run_id
+            The run's.
+        contact_ids
+            The contacts that have recordings on that day.
+        layouts
+            They tell the day of a contact by the recordings that its record names.
+        recorded_elsewhere
+            The contacts that are known to have recordings on another day: unless they have one on this day, too, they
+            are of that day, whatever their records say.
+
+        Returns
+        -------
+        By the tables' names: ``contacts``, the records of these contacts and the others of the day;
+        ``sidecar_events`` and ``surveys``, those of the same contacts. Each conforms to its schema and is sorted.
+        """
+        import pyarrow as pa
+
+        planned = frozenset(contact_ids)
+        records = [
+            record
+            for record in self.contacts.values()
+            if record.contact_id in planned
+            or (record.contact_id not in recorded_elsewhere and contact_day(record, layouts, settings) == call_date)
+        ]
+        contacts = planned.union(record.contact_id for record in records)
+        every = {"call_date": call_date, "run_id": run_id}
+        events = [
+            {
+                **every,
+                "contact_id": event.contact_id,
+                "kind": event.kind,
+                "start_s": event.start_s,
+                "end_s": event.end_s,
+                "source": "sidecar",
+            }
+            for contact_id in sorted(contacts & self.events.keys())
+            for event in self.events[contact_id]
+        ]
+        surveys = [
+            {**every, "contact_id": contact_id, "score": survey.score, "answered_at": survey.answered_at}
+            for contact_id in sorted(contacts & self.surveys.keys())
+            for survey in (self.surveys[contact_id],)
+        ]
+        return {
+            CONTACTS.name: contacts_table(records, call_date, run_id, settings),
+            SIDECAR_EVENTS.name: SIDECAR_EVENTS.conform(pa.Table.from_pylist(events, schema=SIDECAR_EVENTS.schema)),
+            SURVEYS.name: SURVEYS.conform(pa.Table.from_pylist(surveys, schema=SURVEYS.schema)),
+        }
+
+
+def read_day_records(settings: Settings, days: Sequence[date], *, contacts_needed: bool = True) -> DayRecords:
+    """Read contact records, events and surveys of the places of some days.
+
+    Parameters
+    ----------
+    settings
+        ``contacts``, ``events`` and ``surveys`` name the places, whose strftime codes are filled with each day.
+    days
+        UTC dates.
+    contacts_needed
+        Whether there have to be contact records; an enrichment has those that were published.
+
+    Raises
+    ------
+    ContactRecordsError
+        Where there are no usable contact records at all, or a file of them cannot be read to its end.
+    SettingsError
+        Where ``contact_columns`` or a place is wrong.
+    StorageError, StorageAccessDenied
+        Where the store does not answer, or refuses.
+    """
+    contacts = read_contacts(settings, days, needed=contacts_needed)
+    events = read_events(settings, days)
+    surveys = read_surveys(settings, days)
+    known = contacts.by_contact.keys() if settings.contacts else events.by_contact.keys() | surveys.by_contact.keys()
+    counts = {
+        "bad_contact_records": contacts.bad_rows,
+        "bad_contact_fields": contacts.bad_fields,
+        "superseded_contact_records": contacts.superseded,
+        "bad_events": events.bad_rows,
+        "bad_surveys": surveys.bad_rows,
+        "bad_survey_fields": surveys.bad_fields,
+        "unreadable_files": events.unreadable_files + surveys.unreadable_files,
+        "unknown_events": sum(len(found) for contact, found in events.by_contact.items() if contact not in known),
+        "unknown_surveys": len(surveys.by_contact.keys() - known),
+    }
+    return DayRecords(contacts.by_contact, events.by_contact, surveys.by_contact, counts)
