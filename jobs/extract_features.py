@@ -16,11 +16,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import urllib3.exceptions
 
 from jobs.errors import StorageAccessDenied, StorageError
@@ -29,11 +31,15 @@ from jobs.staging import RunStaging, StagedFile
 from jobs.step import StepContext, step_main
 from jobs.storage import s3_client, s3_errors
 from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
+from ser_model.audio import ChannelRole
 from ser_model.errors import MonoNotSeparable, RecordingError
 from ser_model.features import FeatureSpec
 from ser_model.recording import RecordingSegments, SegmentExtractor
 
 log = logging.getLogger("callmood.extract")
+
+Files = tuple[BinaryIO, ...]
+"""A recording's objects, fetched: one, or the two of a pair."""
 
 FEATURE_HASH = "callmood.feature_hash"
 """The metadata of a segments file that says what its features are."""
@@ -41,7 +47,7 @@ FEATURE_HASH = "callmood.feature_hash"
 PREFETCH = 3
 """Recordings fetched ahead of the one being read."""
 IN_MEMORY_BYTES = 32 * 2**20
-"""A larger object is fetched into a temporary file."""
+"""A larger recording is fetched into a temporary file, or two."""
 BUFFERED_ROWS = 2048
 PROGRESS_EVERY_S = 1.0
 NOT_THEIRS = ("fetch_failed", "access_denied", "read_failed")
@@ -55,12 +61,25 @@ MAX_FAILURES = 0.5
 
 @dataclass(frozen=True)
 class Recording:
-    """A planned recording, as a task needs it."""
+    """A planned recording, as a task needs it; the attributes are columns of ``plan``."""
 
     contact_id: str
     source_uri: str
     etag: str
+    partner_uri: str | None
+    partner_etag: str | None
     size_bytes: int
+    channel_roles: tuple[ChannelRole, ...]
+
+    @property
+    def objects(self) -> tuple[tuple[str, str, str], ...]:
+        """What an error calls the object, its address and its ETag; of a pair the customer's object comes first."""
+        if self.partner_uri is None or self.partner_etag is None:
+            return (("the object", self.source_uri, self.etag),)
+        return (
+            ("the customer's object", self.source_uri, self.etag),
+            ("the agent's object", self.partner_uri, self.partner_etag),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,11 +134,11 @@ def run(context: StepContext) -> Mapping[str, float]:
 
     settings, staging = context.settings, context.staging
     spec = staging.run_spec()
-    plan = staging.read_table(PLAN, ["contact_id", "source_uri", "etag", "size_bytes", "status"])
+    columns = [field.name for field in fields(Recording)]
+    plan = staging.read_table(PLAN, [*columns, "status"])
     recordings = [
-        Recording(**{name: row[name] for name in ("contact_id", "source_uri", "etag", "size_bytes")})
-        for row in plan.to_pylist()
-        if row["status"] == "planned"
+        Recording(**{**{name: row[name] for name in columns}, "channel_roles": tuple(row["channel_roles"])})
+        for row in plan.filter(pc.equal(plan["status"], "planned")).to_pylist()
     ]
     results: list[ExtractResult] = []
     if recordings:
@@ -189,10 +208,10 @@ def extract(task: ExtractTask) -> ExtractResult:
     return ExtractResult(segments.file, call_audio.file, counts)
 
 
-def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[BinaryIO]]]:
+def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[Files]]]:
     """Yield the recordings in order, each with its fetch under way or done; a few are fetched ahead."""
     client = s3_client(task.s3_endpoint, task.s3_region)
-    waiting: deque[tuple[Recording, Future[BinaryIO]]] = deque()
+    waiting: deque[tuple[Recording, Future[Files]]] = deque()
     with ThreadPoolExecutor(PREFETCH, thread_name_prefix="fetch") as pool:
         for recording in task.recordings:
             waiting.append((recording, pool.submit(_fetch, client, recording)))
@@ -202,8 +221,8 @@ def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[BinaryIO
             yield waiting.popleft()
 
 
-def _fetch(client: Any, recording: Recording) -> BinaryIO:
-    """Fetch an object as it was when it was planned; what breaks off is fetched again, after growing waits."""
+def _fetch(client: Any, recording: Recording) -> Files:
+    """Fetch a recording's objects as they were when it was planned; what breaks off is fetched again, after waits."""
     for attempt in range(1, FETCH_ATTEMPTS + 1):
         # A body that breaks off is not botocore's to retry: only the request is.
         try:
@@ -215,41 +234,49 @@ def _fetch(client: Any, recording: Recording) -> BinaryIO:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _fetch_once(client: Any, recording: Recording) -> BinaryIO:
-    bucket, _, key = recording.source_uri.removeprefix("s3://").partition("/")
-    file: BinaryIO = tempfile.TemporaryFile() if recording.size_bytes > IN_MEMORY_BYTES else io.BytesIO()  # noqa: SIM115
-    try:
-        with s3_errors("the object's bucket"):
-            body = client.get_object(Bucket=bucket, Key=key, IfMatch=recording.etag)["Body"]
-            shutil.copyfileobj(body, file, 2**20)
-        if file.tell() != recording.size_bytes:
-            raise _FetchFailed(f"fetched {file.tell()} of {recording.size_bytes} bytes; the next run tries again")
-    except BaseException as error:
-        file.close()
-        raise _fetch_reason(error) from None
-    file.seek(0)
-    return file
+def _fetch_once(client: Any, recording: Recording) -> Files:
+    with ExitStack() as opened:
+        files = []
+        for what, uri, etag in recording.objects:
+            file: BinaryIO = io.BytesIO()
+            if recording.size_bytes > IN_MEMORY_BYTES:
+                file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the stack, or by who reads it
+            files.append(opened.enter_context(file))
+            bucket, _, key = uri.removeprefix("s3://").partition("/")
+            try:
+                with s3_errors("the object's bucket"):
+                    body = client.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
+                    shutil.copyfileobj(body, file, 2**20)
+            except Exception as error:
+                raise _fetch_reason(error, what) from None
+        fetched = sum(file.tell() for file in files)
+        if fetched != recording.size_bytes:
+            raise _FetchFailed(f"fetched {fetched} of {recording.size_bytes} bytes; the next run tries again")
+        for file in files:
+            file.seek(0)
+        opened.pop_all()
+        return tuple(files)
 
 
-def _fetch_reason(error: BaseException) -> BaseException:
+def _fetch_reason(error: Exception, what: str) -> Exception:
     """Why an object could not be fetched, as a reason for its row; what is no reason of an object stays as it is."""
     if isinstance(error, FileNotFoundError):
-        return _Vanished("the object was there when the day was planned and is gone; nothing to do")
+        return _Vanished(f"{what} was there when the day was planned and is gone; nothing to do")
     if isinstance(error, StorageAccessDenied):
-        return _AccessDenied("the store refuses the object; check the permissions of the role that reads")
+        return _AccessDenied(f"the store refuses {what}; check the permissions of the role that reads")
     if isinstance(error, StorageError):
         if error.code in {"PreconditionFailed", "412"}:
-            return _ChangedWhileReading("the object was written again since the day was planned; run the day again")
+            return _ChangedWhileReading(f"{what} was written again since the day was planned; run the day again")
         if error.code == "InvalidObjectState":
-            return _Archived("the object lies in an archive class of the store; restore it, then run the day again")
-        return _FetchFailed("the store did not give the object, after all attempts; the next run tries again")
+            return _Archived(f"{what} lies in an archive class of the store; restore it, then run the day again")
+        return _FetchFailed(f"the store did not give {what}, after all attempts; the next run tries again")
     if isinstance(error, OSError | urllib3.exceptions.HTTPError):
-        return _FetchFailed(f"fetching broke off ({type(error).__name__}); the next run tries again")
+        return _FetchFailed(f"fetching {what} broke off ({type(error).__name__}); the next run tries again")
     return error
 
 
 def _read(
-    recording: Recording, fetched: Future[BinaryIO], extractor: SegmentExtractor, staging: RunStaging
+    recording: Recording, fetched: Future[Files], extractor: SegmentExtractor, staging: RunStaging
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A recording's row of ``call_audio`` and its rows of ``segments``, none where it cannot be scored."""
     row: dict[str, Any] = {
@@ -260,8 +287,9 @@ def _read(
         "reason_code": None,
     }
     try:
-        with fetched.result() as file:
-            found = extractor(file)
+        with ExitStack() as opened:
+            files = [opened.enter_context(file) for file in fetched.result()]
+            found = extractor(files, recording.channel_roles)
     except MonoNotSeparable as error:
         return {**row, "status": "skipped", "reason_code": error.reason_code, "detail": str(error)}, []
     except RecordingError as error:

@@ -26,7 +26,7 @@ from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
 from infra.demo.summary import print_summary
 from infra.night import LocalAirflow, NightFailed, bars, run_night, unwind_on_signals
 from jobs.errors import JobError
-from jobs.layouts import local_date, open_layout
+from jobs.layouts import Layouts, is_audio, local_date, read_layouts
 from jobs.settings import ROOT
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--contacts", type=Path, help="contact records as JSON Lines")
     parser.add_argument("--date", type=_date, help="the call date, YYYY-MM-DD")
     parser.add_argument(
-        "--layout", default="amazon-connect", help="the naming of the recordings: a name or a YAML file"
+        "--layout",
+        default="amazon-connect",
+        help="the namings of the recordings: names or YAML files (docs/layouts.md), separated by commas",
     )
     parser.add_argument("--out", type=Path, default=ROOT / "demo", help="where everything goes")
     arguments = parser.parse_args(argv)
@@ -71,8 +73,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         Where the night failed.
     """
     out: Path = arguments.out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
+    layouts = _open_layouts(arguments.layout)
     recordings, contacts, call_date = _input(arguments, out, console)
+    call_date = _day(recordings, layouts, call_date, console)
+    out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with local_s3(out / "s3.log", buckets=(BUCKET,)) as s3:
         console.print(f"S3 server at {s3.endpoint_url}; uploading {recordings}")
@@ -108,8 +112,8 @@ def _bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
 
-def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[Path, Path | None, date]:
-    """The folder of recordings, the contact records, and the day; made where none were given."""
+def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[Path, Path | None, date | None]:
+    """The folder of recordings, the contact records, and the day; made where no recordings are given."""
     if arguments.recordings is None:
         call_date = arguments.date or SAMPLE_DATE
         console.print("making sample calls: synthetic voices, which show the machinery and not the model")
@@ -123,31 +127,66 @@ def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[
     contacts = arguments.contacts or (beside if beside.is_file() else None)
     if contacts is not None and not contacts.is_file():
         raise DemoError(f"CONTACTS={contacts} is not a file; expected contact records as JSON Lines")
-    return folder, contacts, arguments.date or _only_day(folder, arguments.layout)
+    return folder, contacts, arguments.date
 
 
-def _only_day(folder: Path, layout_name: str) -> date:
-    """The day that all recordings of a folder are of, in the time zone that the night goes by."""
+def _open_layouts(named: str) -> Layouts:
+    """The layouts that are named, in the zone that the night goes by."""
     zone = os.environ.get("CALLMOOD_TIME_ZONE", "UTC")
     if zone not in available_timezones():
         raise DemoError(f"CALLMOOD_TIME_ZONE={zone} is no IANA time zone; expected one such as Europe/Berlin")
-    layout = open_layout(layout_name)
-    keys = (layout.parse(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file())
-    days = Counter(local_date(key.started_at, ZoneInfo(zone)) for key in keys if key is not None)
-    if len(days) == 1:
-        return next(iter(days))
-    found = ", ".join(f"{day} ({count})" for day, count in sorted(days.items())[:5])
-    raise DemoError(
-        f"{folder} holds recordings of the days {found}; choose one: DATE=YYYY-MM-DD"
-        if days
-        else f"no file in {folder} is named as layout {layout_name} says; "
-        "choose another (LAYOUT=) and give DATE=YYYY-MM-DD"
-    )
+    return read_layouts(_layouts(named), ZoneInfo(zone), f"s3://{BUCKET}")
 
 
-def _environment(s3: LocalS3, out: Path, contacts: Path | None, layout: str) -> Mapping[str, str]:
+def _day(folder: Path, layouts: Layouts, asked: date | None, console: Console) -> date:
+    """The day to run: the one that is asked for, else the only one that the files' names say.
+
+    Raises
+    ------
+    DemoError
+        Where the night would have nothing to do, or it is not known of which day.
+    """
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    found = {name: match[1] for name in names if (match := layouts.match(name)) is not None}
+    unread = sum(is_audio(name) for name in names if name not in found)
+    tried = ", ".join(layout.name for layout in layouts.layouts)
+    if not found:
+        raise DemoError(
+            f"{folder} holds files: {len(names)}, of them audio: {unread}; named as a layout says ({tried}): none. "
+            + (
+                "Describe how they are named in a file, LAYOUT=file.yaml (docs/layouts.md has examples)"
+                if unread
+                else "Expected a folder of recordings: RECORDINGS=folder"
+            )
+        )
+    days = Counter(local_date(said.started_at, layouts.zone) for said in found.values() if said.started_at is not None)
+    # Files whose names say no time are of the day that is run.
+    can_be_asked = asked in days or days.total() < len(found)
+    if not (len(days) == 1 if asked is None else can_be_asked):
+        listed = ", ".join(f"{day} ({count})" for day, count in sorted(days.most_common(5)))
+        raise DemoError(
+            f"{folder} holds recordings of the days {listed}; choose one: DATE=YYYY-MM-DD"
+            if days
+            else f"the names in {folder} do not say when the calls were; give the day: DATE=YYYY-MM-DD"
+        )
+    if unread:
+        console.print(
+            f"audio files whose names no layout reads: {unread} of {len(names)}; they are quarantined as "
+            "unknown_layout, on the date of the folder that they lie under, else on that of their upload, which is "
+            "today (docs/layouts.md)"
+        )
+    return asked or next(iter(days))
+
+
+def _layouts(named: str) -> list[str]:
+    """The layouts as the setting has them: a file is meant to be found from here, not from the project's folder."""
+    entries = (entry.strip() for entry in named.split(","))
+    return [str(Path(entry).absolute()) if Path(entry).suffix else entry for entry in entries if entry]
+
+
+def _environment(s3: LocalS3, out: Path, contacts: Path | None, layouts: str) -> Mapping[str, str]:
     """The jobs' settings for the demo; of those set outside only the model, the roles and the like are heard."""
-    places = ("RECORDINGS", "CONTACTS", "STAGING", "WAREHOUSE", "REPORTS", "LAYOUT", "SETTINGS_FILE", "IDENTITY_KEY")
+    places = ("RECORDINGS", "CONTACTS", "STAGING", "WAREHOUSE", "REPORTS", "LAYOUTS", "SETTINGS_FILE", "IDENTITY_KEY")
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -169,7 +208,7 @@ def _environment(s3: LocalS3, out: Path, contacts: Path | None, layout: str) -> 
         "CALLMOOD_S3_REGION": s3.region,
         "CALLMOOD_RECORDINGS": f"s3://{BUCKET}",
         **({"CALLMOOD_CONTACTS": str(contacts.absolute())} if contacts else {}),
-        "CALLMOOD_LAYOUT": layout if layout == "amazon-connect" else str(Path(layout).absolute()),
+        "CALLMOOD_LAYOUTS": ",".join(_layouts(layouts)),
         "CALLMOOD_STAGING": str(out / "staging"),
         "CALLMOOD_WAREHOUSE": str(out / "warehouse"),
         "CALLMOOD_REPORTS": str(out / "reports"),

@@ -47,7 +47,8 @@ def print_summary(
 def summary_lines(view: Night, *, seconds: float, report: Path, warehouse: Path) -> Iterator[Text]:
     """Say what a night came to, line by line."""
     total = view.total
-    counts = f"{view.planned} planned: {total.scored} scored, {total.quarantined} quarantined, {total.skipped} skipped"
+    skipped = total.skipped + total.opted_out
+    counts = f"{view.planned} planned: {total.scored} scored, {total.quarantined} quarantined, {skipped} skipped"
     yield Text()
     yield _entry("Recordings", Text(counts))
     for line in view.not_scored:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from jobs.errors import StorageAccessDenied, StorageError
 from jobs.extract_features import NOTHING_YET, Recording, _check_failures, _fetch
 from ser_model.errors import RecordingError
 
-RECORDING = Recording("contact", "s3://bucket/key", "etag", 4)
+RECORDING = Recording("contact", "s3://bucket/key", "etag", None, None, 4, ("customer", "agent"))
+PAIR = replace(RECORDING, partner_uri="s3://bucket/partner", partner_etag="partner's", size_bytes=10)
 
 
 class Store:
@@ -49,7 +52,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_breaks_off_is_fetched_again(answers: list[bytes | Exception | str], requests: int) -> None:
     store = Store(*answers)
-    assert _fetch(store, RECORDING).read() == b"good"
+    (file,) = _fetch(store, RECORDING)
+    assert file.read() == b"good"
     assert store.requests == requests
 
 
@@ -71,6 +75,53 @@ def test_what_cannot_be_fetched_has_a_reason(answer: bytes | Exception | str, re
         _fetch(store, RECORDING)
     assert failed.value.reason_code == reason
     assert store.requests == requests
+
+
+class PairStore:
+    """Answers by key; keeps the requests."""
+
+    def __init__(self, answers: Mapping[str, bytes | str]) -> None:
+        self.answers = answers
+        self.requests: list[tuple[str, str]] = []
+
+    def get_object(self, **request: Any) -> dict[str, io.BytesIO]:
+        self.requests.append((request["Key"], request["IfMatch"]))
+        answer = self.answers[request["Key"]]
+        if isinstance(answer, str):
+            raise ClientError({"Error": {"Code": answer}}, "GetObject")
+        return {"Body": io.BytesIO(answer)}
+
+
+@pytest.mark.parametrize("in_memory", [10, 9])
+def test_both_objects_of_a_pair_are_fetched_as_they_were_planned(
+    in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.extract_features.IN_MEMORY_BYTES", in_memory)
+    store = PairStore({"key": b"the", "partner": b"partner"})
+    customer, agent = _fetch(store, PAIR)
+    assert (customer.read(), agent.read()) == (b"the", b"partner")
+    assert store.requests == [("key", "etag"), ("partner", "partner's")]
+    assert isinstance(customer, io.BytesIO) is isinstance(agent, io.BytesIO) is (in_memory == 10)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason", "says"),
+    [
+        ({"key": "NoSuchKey", "partner": b"partner"}, "vanished", "the customer's object"),
+        ({"key": b"the", "partner": "NoSuchKey"}, "vanished", "the agent's object"),
+        ({"key": b"the", "partner": "PreconditionFailed"}, "changed_while_reading", "the agent's object"),
+        ({"key": b"the", "partner": "AccessDenied"}, "access_denied", "the agent's object"),
+        ({"key": "InvalidObjectState", "partner": b"partner"}, "archived", "the customer's object"),
+        ({"key": b"the", "partner": "InternalError"}, "fetch_failed", "the agent's object"),
+        ({"key": b"the", "partner": b"part"}, "fetch_failed", "fetched 7 of 10 bytes"),
+    ],
+)
+def test_the_reason_says_which_side_could_not_be_fetched(
+    answers: Mapping[str, bytes | str], reason: str, says: str
+) -> None:
+    with pytest.raises(RecordingError, match=says) as failed:
+        _fetch(PairStore(answers), PAIR)
+    assert failed.value.reason_code == reason
 
 
 @pytest.mark.parametrize(

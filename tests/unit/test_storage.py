@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from jobs.errors import SettingsError, StorageAccessDenied, StorageError
-from jobs.storage import LocalStorage, S3Storage, Storage, s3_errors, storage_from_options
+from jobs.storage import LocalStorage, S3Storage, Storage, s3_client, s3_errors, storage_from_options
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,36 @@ def test_options_make_the_same_storage_elsewhere(prefix: str) -> None:
 def test_what_s3_answers_becomes_one_of_our_errors(cause: Exception, kind: type[Exception], says: str) -> None:
     with pytest.raises(kind, match=says), s3_errors("s3://bucket"):
         raise cause
+
+
+class Body(io.BytesIO):
+    """What an answer says, as urllib3 hands it over."""
+
+    def stream(self, **_: object) -> list[bytes]:
+        return [self.read()]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "2026-11-20T08:03:00.000Z",  # AWS
+        "2026-11-20T08:03:00Z",
+        "2026-11-20T09:03:00+01:00",
+        "Fri, 20 Nov 2026 08:03:00 GMT",  # HTTP's headers
+        "1795161780",
+    ],
+)
+def test_every_notation_of_a_time_is_read(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    page = f"<ListBucketResult><Contents><LastModified>{said}</LastModified></Contents></ListBucketResult>"
+    answer = AWSResponse("http://s3", 200, {"Last-Modified": said}, Body(page.encode()))
+    client = s3_client("http://127.0.0.1:9", "eu-central-1")
+    client.meta.events.register("before-send.s3", lambda **_: answer)
+    (listed,) = client.list_objects_v2(Bucket="bucket")["Contents"]
+    of_head = client.head_object(Bucket="bucket", Key="key")
+    moment = datetime(2026, 11, 20, 8, 3, tzinfo=UTC)
+    assert (listed["LastModified"], of_head["LastModified"]) == (moment, moment)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
