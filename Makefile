@@ -10,7 +10,7 @@ export PYTHON
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill sql test lint docs lock clean
+.PHONY: help setup demo run backfill enrich sql test lint docs lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ help: ## Show this help.
 setup: ## Make the environments from the locks (instant when nothing changed).
 	@bash infra/setup.sh
 
-demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] [DATE=YYYY-MM-DD] [LAYOUT=name|file.yaml] [OUT=folder].
+demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] [DATE=YYYY-MM-DD] [LAYOUT=name|file.yaml,...] [OUT=folder].
 	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$$RECORDINGS") $(if $(CONTACTS),--contacts "$$CONTACTS") \
 		$(if $(DATE),--date "$$DATE") $(if $(LAYOUT),--layout "$$LAYOUT") $(if $(OUT),--out "$$OUT")
 
@@ -29,6 +29,9 @@ run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and war
 
 backfill: setup ## Run the nights of the call dates FROM=YYYY-MM-DD to TO=YYYY-MM-DD, both included.
 	@$(NIGHT) --from "$$FROM" --to "$$TO"
+
+enrich: setup ## Join late records, events and surveys to the published days FROM=YYYY-MM-DD to TO=YYYY-MM-DD, without their audio.
+	@$(JOBS) -m infra.night --enrich --from "$$FROM" --to "$$TO"
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
 	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")
@@ -41,9 +44,10 @@ test: lint ## Check style and types and run every test that needs no more than m
 	@.venv/airflow/bin/python -m pytest tests/dags -m airflow -p no:cacheprovider
 	@$(JOBS) -m pytest tests --ignore tests/dags
 
-docs: setup ## Write docs/tables.md and docs/configuration.md from the code.
+docs: setup ## Write docs/tables.md, docs/configuration.md and docs/formats.md (which tries every format: 40 s) from the code.
 	@$(JOBS) -m schemas.reference > docs/tables.md
 	@$(JOBS) -m jobs.settings > docs/configuration.md
+	@$(JOBS) -m tests.format_table > docs/formats.md
 
 lock: setup ## Lock every environment anew (needs a package registry).
 	@bash infra/lock.sh

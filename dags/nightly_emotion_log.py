@@ -20,18 +20,15 @@ classified, such as `customer` or `customer,agent` (classifying employees' emoti
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag, get_current_context, task
-from call_dates import call_date_of
+from airflow.sdk import CronTriggerTimetable, Param, chain, dag, task
 from deployment import read_deployment
+from runs import ASSETS, default_args, new_run, run_arguments
 from steps import ProcessStep, SparkStep
 
 DEPLOYMENT = read_deployment()
-TABLES = ("contacts", "recordings", "emotion_log", "calls", "satisfaction_daily", "quarantine", "runs")
-ASSETS = [Asset(name=table, uri=f"callmood://warehouse/{table}") for table in TABLES]
 
 
 @dag(
@@ -42,13 +39,7 @@ ASSETS = [Asset(name=table, uri=f"callmood://warehouse/{table}") for table in TA
     max_active_runs=4,
     doc_md=__doc__,
     tags=["nightly", "emotion"],
-    default_args={
-        "owner": "callmood",
-        "retries": 3,
-        "retry_delay": DEPLOYMENT.retry_delay,
-        "retry_exponential_backoff": True,
-        "max_retry_delay": DEPLOYMENT.retry_delay * 12,
-    },
+    default_args=default_args(DEPLOYMENT),
     params={
         "call_date": Param(None, type=["null", "string"], format="date", description="the day to compute"),
         "model": Param(None, type=["null", "string"], description="the folder of another model"),
@@ -61,17 +52,10 @@ def nightly_emotion_log() -> None:
     @task
     def start_night() -> dict[str, str]:
         """Decide which day the run computes, and name the run."""
-        context = get_current_context()
-        dag_run = context["dag_run"]
-        call_date = call_date_of(
-            context["params"]["call_date"], dag_run.logical_date, dag_run.run_after, DEPLOYMENT.zone
-        )
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        return {"call_date": call_date.isoformat(), "run_id": run_id}
+        return new_run(DEPLOYMENT)
 
     started = start_night()
-    pulled = "{{{{ ti.xcom_pull(task_ids='start_night')['{}'] }}}}".format
-    night = ["--call-date", pulled("call_date"), "--run-id", pulled("run_id")]
+    night = run_arguments("start_night")
     asked = {"--model": "{{ params.model or '' }}", "--roles": "{{ params.roles or '' }}"}
 
     def process(step: str, **options: Any) -> ProcessStep:

@@ -1,7 +1,7 @@
-"""Runs nights through Airflow on this machine, without a scheduler, and shows how far they are.
+"""Runs nights and enrichments through Airflow on this machine, without a scheduler, and shows how far they are.
 
-``make run`` and ``make backfill`` come here, and so does the demo. What a night is, is the DAG's to say; whether it
-succeeded stands in the markers of its steps.
+``make run``, ``make backfill`` and ``make enrich`` come here, and so does the demo. What a night is, is the DAG's to
+say; whether it succeeded stands in the markers of its steps.
 """
 
 from __future__ import annotations
@@ -26,15 +26,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs.errors import JobError
-from jobs.settings import ROOT, load_settings
-from jobs.staging import STEPS, RunStaging, StepMarker
+from jobs.settings import ROOT, Settings, load_settings
+from jobs.staging import STEPS, RunKind, RunStaging, StepMarker
 from jobs.storage import Storage, open_storage
+from jobs.warehouse import Warehouse
+from reporting import words
 
-DAG = "nightly_emotion_log"
+DAGS: Mapping[RunKind, str] = {"night": "nightly_emotion_log", "enrichment": "enrich_emotion_log"}
 AIRFLOW = ROOT / ".venv" / "airflow" / "bin" / "airflow"
 POLL_S = 0.5
 STOP_S = 15
+NAMED = 7
+"""Of days that are passed over, how many are named."""
 MIGRATED = "migrated-for"
+UNWINDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NightFailed(Exception):
@@ -122,8 +127,9 @@ def run_night(
     environment: Mapping[str, str],
     console: Console,
     parameters: Mapping[str, str] | None = None,
+    kind: RunKind = "night",
 ) -> RunStaging:
-    """Run the DAG for a call date and wait for its end.
+    """Run a DAG for a call date and wait for its end.
 
     Parameters
     ----------
@@ -139,6 +145,8 @@ def run_night(
         For the progress: bars on a terminal, plain lines elsewhere.
     parameters
         More parameters of the DAG: model, roles.
+    kind
+        Whether the day's night is run, or its published tables are enriched.
 
     Returns
     -------
@@ -155,10 +163,10 @@ def run_night(
         _migrate(airflow, variables, log, console)
         # The logical date names the run in Airflow: one of its own for each try of a day.
         now = datetime.now(UTC)
-        command = [str(AIRFLOW), "dags", "test", DAG, now.isoformat(timespec="seconds")]
+        command = [str(AIRFLOW), "dags", "test", DAGS[kind], now.isoformat(timespec="seconds")]
         command += ["--conf", json.dumps({"call_date": call_date.isoformat(), **(parameters or {})})]
         with _process_group(command, variables, log) as process:
-            watch = _Watch(staging, call_date, now, console)
+            watch = _Watch(staging, call_date, kind, now, console)
             with watch.progress:
                 while process.poll() is None:
                     watch.look()
@@ -169,9 +177,9 @@ def run_night(
     failed = next((marker for marker in markers.values() if marker.status == "failed"), None)
     if failed is not None:
         raise NightFailed(f"{failed.step}: {failed.reason}\nlogs: {airflow.log_file}")
-    if run is None or STEPS[-1] not in markers:
+    if run is None or STEPS[kind][-1] not in markers:
         last = list(markers)[-1] if markers else "the start"
-        raise NightFailed(f"the night stopped after {last}; the end of {airflow.log_file} says why")
+        raise NightFailed(f"the {kind} stopped after {last}; the end of {airflow.log_file} says why")
     return run
 
 
@@ -193,35 +201,53 @@ def _process_group(
     command: Sequence[str], environment: Mapping[str, str], log: object
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended with all that it started, however the block is left."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,  # type: ignore[call-overload]
-    )
+    process: subprocess.Popen[bytes] | None = None
+    # A signal that would unwind while the process is being started waits until it can be ended.
+    unwinding = {number: handler for number in UNWINDING if callable(handler := signal.getsignal(number))}
+    came: list[int] = []
     try:
+        try:
+            for number in unwinding:
+                signal.signal(number, lambda number, _: came.append(number))
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # type: ignore[call-overload]
+            )
+        finally:
+            for number, handler in unwinding.items():
+                signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
         yield process
     finally:
-        for way in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, way)
-                process.wait(STOP_S)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        if process is not None:
+            _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    for way in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, way)
+            process.wait(STOP_S)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
 
 
 class _Watch:
     """Looks at a run's staging, and shows what changed since the last look."""
 
-    def __init__(self, staging: Storage, call_date: date, since: datetime, console: Console) -> None:
+    def __init__(self, staging: Storage, call_date: date, kind: RunKind, since: datetime, console: Console) -> None:
         self.run: RunStaging | None = None
         self.progress = bars(console)
         self._staging = staging
         self._call_date = call_date
+        self._steps = STEPS[kind]
         self._since = f"{since:%Y%m%dT%H%M%SZ}"
         self._console = console
         self._tasks: dict[str, object] = {}
@@ -248,14 +274,14 @@ class _Watch:
             if self._ended.get(step) != marker:
                 self._ended[step] = marker
                 self._end(marker)
-        current = next((step for step in STEPS if step not in markers or markers[step].status == "failed"), None)
+        current = next((step for step in self._steps if step not in markers or markers[step].status == "failed"), None)
         if current is not None:
             self._show(current, markers)
 
     def _total(self, step: str, markers: Mapping[str, StepMarker]) -> int:
         if step == "extract_features":
             counts = markers["plan_recordings"].counts
-            return int(counts["planned"] - counts["skipped"])
+            return int(counts["planned"] - counts["skipped"] - counts["quarantined"])
         if step == "classify_emotions":
             return int(markers["extract_features"].counts["segments"])
         return 0
@@ -282,11 +308,31 @@ class _Watch:
         self._console.print(f"{marker.step:<18} {words}")
 
 
+def what_changed(run: RunStaging) -> str:
+    """Say in words what an enrichment found that the published day did not have."""
+    markers = run.markers()
+    counts, calls = markers["enrich_day"].counts, int(markers["summarize_calls"].counts["scored"])
+    found = [
+        words.count(int(counts[name]), *noun)
+        for name, noun in (
+            ("new_records", ("new contact record",)),
+            ("changed_records", ("changed contact record",)),
+            ("moved_contacts", ("contact that is of another day", "contacts that are of another day")),
+            ("changed_events", ("contact with other call events", "contacts with other call events")),
+            ("changed_surveys", ("new or other survey answer",)),
+            ("opted_out", ("recording withdrawn for an opt-out", "recordings withdrawn for opt-outs")),
+        )
+        if counts[name]
+    ]
+    return f"{words.count(calls, 'call')}; {words.listing(found) or 'nothing new'}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the nights of a range of call dates, one after the other."""
+    """Run the nights of a range of call dates, or enrich its published days, one after the other."""
     parser = argparse.ArgumentParser(prog="python -m infra.night", description=__doc__)
     parser.add_argument("--from", dest="first", required=True, help="the first call date, YYYY-MM-DD")
     parser.add_argument("--to", dest="last", required=True, help="the last call date, included")
+    parser.add_argument("--enrich", action="store_true", help="enrich the days that are published")
     parser.add_argument("--model", help="the folder of another model than the settings name")
     parser.add_argument("--roles", help="whose speech is classified, instead of what the settings say")
     arguments = parser.parse_args(argv)
@@ -301,32 +347,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         first, last = date.fromisoformat(arguments.first), date.fromisoformat(arguments.last)
     except ValueError:
-        console.print("expected call dates as YYYY-MM-DD: make run DATE=..., make backfill FROM=... TO=...")
+        console.print(
+            "expected call dates as YYYY-MM-DD: make run DATE=..., make backfill FROM=... TO=..., "
+            "make enrich FROM=... TO=..."
+        )
         return 2
     if last < first:
         console.print(f"the last call date, {last}, is before the first, {first}")
         return 2
-    failed = []
+    days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
     try:
         settings = load_settings()
-        staging = open_storage(settings.staging, settings)
-        airflow = LocalAirflow(ROOT / ".airflow", spark_master=settings.spark_master)
-        for offset in range((last - first).days + 1):
-            call_date = first + timedelta(days=offset)
-            console.print(f"night of {call_date}; logs: {airflow.log_file}")
-            try:
-                run_night(call_date, airflow, staging, os.environ, console, asked)
-            except NightFailed as error:
-                console.print(f"{call_date} failed: {error}")
-                failed.append(call_date)
+        if arguments.enrich:
+            days = _published(days, Warehouse(open_storage(settings.warehouse, settings)), console)
+        return _run_days(days, settings, asked, "enrichment" if arguments.enrich else "night", console)
     except JobError as error:
         console.print(str(error))
         return 2
     except KeyboardInterrupt:
         console.print("stopped; what was published stays, the day that ran can be run again")
         return 130
+
+
+def _published(days: Sequence[date], warehouse: Warehouse, console: Console) -> list[date]:
+    """Those of the days that are published; says which are not."""
+    published = set(warehouse.snapshot(["runs"]).call_dates)
+    missing = [str(day) for day in days if day not in published]
+    if missing:
+        shown = missing if len(missing) <= NAMED else [*missing[:NAMED], f"{len(missing) - NAMED:,} more"]
+        console.print(f"never published, and passed over: {words.listing(shown)}")
+    return [day for day in days if day in published]
+
+
+def _run_days(
+    days: Sequence[date], settings: Settings, asked: Mapping[str, str], kind: RunKind, console: Console
+) -> int:
+    """Run the days one after the other, also where one fails; the exit status."""
+    if not days:
+        console.print("there is no day to enrich: run its night first, make run DATE=...")
+        return 1
+    staging = open_storage(settings.staging, settings)
+    airflow = LocalAirflow(ROOT / ".airflow", spark_master=settings.spark_master)
+    failed = []
+    for call_date in days:
+        console.print(f"{kind} of {call_date}; logs: {airflow.log_file}")
+        try:
+            run = run_night(call_date, airflow, staging, os.environ, console, asked, kind)
+        except NightFailed as error:
+            console.print(f"{call_date} failed: {error}")
+            failed.append(call_date)
+        else:
+            if kind == "enrichment":
+                console.print(f"{call_date} enriched: {what_changed(run)}")
     if failed:
-        console.print(f"{len(failed)} of {(last - first).days + 1} days failed: {', '.join(map(str, failed))}")
+        console.print(f"{len(failed)} of {len(days)} days failed: {', '.join(map(str, failed))}")
     return 1 if failed else 0
 
 

@@ -22,8 +22,16 @@ class TaskRefused(JobError):
     """A task of a Spark job failed, and another try cannot help."""
 
 
+class UnreadableFile(JobError):
+    """A file of records, events or surveys cannot be read to its end."""
+
+
 class ContactRecordsError(JobError):
     """The contact records cannot be read at all (single bad rows are reported, not raised)."""
+
+
+class OptOutsError(JobError):
+    """The list of those who opted out is missing or wrong; without it no one may be scored."""
 
 
 class ValidationFailed(JobError):
@@ -36,6 +44,14 @@ class ReconciliationError(JobError):
 
 class DayWouldBeEmptied(JobError):
     """A run without a scored call would replace a day that has calls."""
+
+
+class NotEnrichable(JobError):
+    """An enrichment was asked for of a day that was never published, or not with all that it needs."""
+
+
+class DayPublishedAnew(JobError):
+    """A day was published since an enrichment read it: no retry of publishing helps, a new run does."""
 
 
 class StorageError(JobError):

@@ -34,21 +34,30 @@ STEP = "publish_tables"
 
 def run(context: StepContext) -> Mapping[str, float]:
     """Publish the run; count what each table of the day holds now."""
-    settings = context.settings
-    figures = run_figures(context.staging)
+    settings, staging = context.settings, context.staging
+    figures = run_figures(staging)
     storage = open_storage(settings.warehouse, settings)
     warehouse = Warehouse(storage, grace_s=settings.replaced_files_grace_s)
     if figures.scored == 0 and not settings.allow_empty_day:
-        published = warehouse.read("calls", call_date=context.call_date, columns=["contact_id"]).num_rows
-        if published:
-            raise DayWouldBeEmptied(
-                f"no call was scored of {figures.planned} planned, and {published} are published for this day; check "
-                "the recordings' place, or set CALLMOOD_ALLOW_EMPTY_DAY=true where the day is to be emptied"
-            )
-    versions = warehouse.publish(context.staging, figures)
+        _refuse_to_empty(warehouse, staging)
+    basis = staging.run_spec().basis
+    versions = warehouse.publish(staging, figures, based_on=None if basis is None else basis.run_ids)
     # Speech can be rebuilt from them, and nobody needs them any more.
-    context.staging.drop(SEGMENTS)
-    return {name: context.staging.manifest(STAGED_TABLES[name]).rows for name in versions}
+    staging.drop(SEGMENTS)
+    return {name: staging.manifest(STAGED_TABLES[name]).rows for name in versions}
+
+
+def _refuse_to_empty(warehouse: Warehouse, staging: RunStaging) -> None:
+    """Refuse a run without a scored call where calls are published that nobody has opted out of."""
+    published = warehouse.read("calls", call_date=staging.call_date, columns=["source_uri"])["source_uri"]
+    recordings = _read(staging, "recordings", "source_uri", "reason_code")
+    opted_out = recordings.filter(pc.equal(recordings["reason_code"], "opted_out"))["source_uri"].combine_chunks()
+    lost = published.filter(pc.invert(pc.is_in(published, value_set=opted_out)))
+    if len(lost):
+        raise DayWouldBeEmptied(
+            f"no call was scored of {recordings.num_rows} planned, and {len(lost)} are published for this day; check "
+            "the recordings' place, or set CALLMOOD_ALLOW_EMPTY_DAY=true where the day is to be emptied"
+        )
 
 
 def run_figures(staging: RunStaging) -> RunFigures:
@@ -72,11 +81,12 @@ def run_figures(staging: RunStaging) -> RunFigures:
             "was published; run summarize_calls of this run again"
         )
     scored_s = pc.sum(recordings.filter(pc.equal(recordings["status"], "scored"))["duration_s"]).as_py() or 0.0
-    markers = staging.markers()
-    plan_counts = markers["plan_recordings"].counts if "plan_recordings" in markers else {}
+    spec, markers = staging.run_spec(), staging.markers()
+    steps = STEPS[spec.kind]
+    plan_counts = markers[steps[0]].counts if steps[0] in markers else {}
     return RunFigures(
         model_id=_model_id(staging),
-        code_version=staging.run_spec().code_version,
+        code_version=spec.code_version,
         planned=planned,
         scored=count["scored"],
         quarantined=count["quarantined"],
@@ -84,15 +94,12 @@ def run_figures(staging: RunStaging) -> RunFigures:
         suppressed=int(plan_counts.get("suppressed", 0)),
         ignored=int(plan_counts.get("ignored", 0)),
         audio_hours=scored_s / 3600,
-        step_seconds={step: marker.seconds for step, marker in markers.items() if _precedes(step)},
+        step_seconds={step: markers[step].seconds for step in steps[: steps.index(STEP)] if step in markers},
         coverage=_coverage(staging),
         scored_of_planned=count["scored"] / planned if planned else None,
         status="published",
+        kind=spec.kind,
     )
-
-
-def _precedes(step: str) -> bool:
-    return STEPS.index(step) < STEPS.index(STEP)
 
 
 def _coverage(staging: RunStaging) -> float | None:
@@ -117,8 +124,11 @@ def _model_id(staging: RunStaging) -> str:
         )
     if named:
         return str(named[0])
+    spec = staging.run_spec()
+    if spec.basis is not None:
+        return spec.basis.model_id
     try:
-        return ModelCard.load(Path(staging.run_spec().model)).model_id
+        return ModelCard.load(Path(spec.model)).model_id
     except SerModelError as error:
         raise SettingsError(str(error)) from None
 

@@ -17,11 +17,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.errors import StorageError
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
-from jobs.warehouse import VIEW_ATTEMPTS, Warehouse
-from reporting.report import EMOTION_LOG_COLUMNS, ModelNote, calls_to_hear, read_calls, render_nightly
+from jobs.warehouse import Snapshot, Warehouse
+from reporting.report import (
+    EMOTION_LOG_COLUMNS,
+    ModelNote,
+    Run,
+    calls_to_hear,
+    last_run,
+    read_calls,
+    render_nightly,
+)
 from schemas import TABLES
 from ser_model.classifier import ModelCard
 from ser_model.errors import SerModelError
@@ -42,7 +49,7 @@ def run(context: StepContext) -> Mapping[str, float]:
         call_date=context.call_date,
         generated_at=datetime.now(UTC),
         time_zone=settings.time_zone,
-        model=model_note(context.staging.run_spec().model),
+        model=model_note(context.staging.run_spec().model, last_run(tables["runs"])),
     ).encode()
     reports = open_storage(settings.reports, settings)
     path = f"{context.call_date.isoformat()}/{FILE}"
@@ -59,29 +66,35 @@ def read_day(warehouse: Warehouse, call_date: date) -> Mapping[str, pa.Table]:
     StorageError
         Where the storage fails, or the day is replaced again and again.
     """
-    missing = ""
-    for _ in range(VIEW_ATTEMPTS):
-        view = warehouse.snapshot()
-        try:
-            tables = {name: view.dataset(name, call_date).to_table() for name in TABLES if name != "emotion_log"}
-            shown = [each.call.contact_id for each in calls_to_hear(read_calls(tables["calls"]))]
-            segments = view.dataset("emotion_log", call_date)
-            tables["emotion_log"] = segments.to_table(
-                columns=list(EMOTION_LOG_COLUMNS), filter=pc.field("contact_id").isin(pa.array(shown, pa.string()))
-            )
-        except FileNotFoundError as error:  # the day was replaced meanwhile
-            missing = str(error)
-        else:
-            return tables
-    raise StorageError(f"files that the warehouse {warehouse.storage.location} names are missing: {missing}")
+
+    def read(view: Snapshot) -> Mapping[str, pa.Table]:
+        tables = {name: view.dataset(name, call_date).to_table() for name in TABLES if name != "emotion_log"}
+        shown = [each.call.contact_id for each in calls_to_hear(read_calls(tables["calls"]))]
+        segments = view.dataset("emotion_log", call_date)
+        tables["emotion_log"] = segments.to_table(
+            columns=list(EMOTION_LOG_COLUMNS), filter=pc.field("contact_id").isin(pa.array(shown, pa.string()))
+        )
+        return tables
+
+    return warehouse.view(read)
 
 
-def model_note(folder: str) -> ModelNote | None:
-    """Say what the page says of the run's model; None where its card is not to be had any more."""
+def model_note(folder: str, run: Run | None) -> ModelNote | None:
+    """Say what the page says of the run's model; None where its card is not to be had any more.
+
+    An enriched day may have been classified by another model than the one that the settings name now.
+    """
     try:
         card = ModelCard.load(Path(folder))
     except SerModelError as error:
         log.warning("the report says nothing of the model's accuracy: %s", error)
+        return None
+    if run is not None and run.model_id != card.model_id:
+        log.warning(
+            "the report says nothing of the model's accuracy: the day was classified by %s, and CALLMOOD_MODEL is %s",
+            run.model_id,
+            card.model_id,
+        )
         return None
     return ModelNote(
         labels=card.labels,
@@ -89,6 +102,7 @@ def model_note(folder: str) -> ModelNote | None:
         license=card.license,
         commercial_use=card.commercial_use,
         accuracy=accuracy(card.metrics),
+        evaluated_languages=card.evaluated_languages,
     )
 
 

@@ -91,7 +91,7 @@ class Settings(StoreSettings):
     )
     contacts: str | None = Field(
         None,
-        description="contact records as JSON Lines, CSV or Parquet (docs/records.md): a local file, an object "
+        description="contact records as JSON, CSV or Parquet (docs/records.md): a local file or folder, an object "
         "s3://bucket/....jsonl, or s3://bucket/prefix (every such object below it); strftime codes in it stand for the "
         "UTC dates of the day; without it no queue, agent or wait is known",
     )
@@ -118,7 +118,9 @@ class Settings(StoreSettings):
         "their places have strftime codes",
     )
     opt_out_attribute: str | None = Field(
-        None, description="the contact attribute that says, with true, yes or 1, that the customer opted out"
+        None,
+        description="the contact attribute that says, with true, yes, 1, y or on, that the customer opted out "
+        "(docs/records.md)",
     )
     opt_outs: str | None = Field(
         None,
@@ -129,8 +131,8 @@ class Settings(StoreSettings):
     reports: str = Field(description="where the nightly reports and Data Docs go: a folder or s3://bucket/prefix")
     layouts: Annotated[tuple[str | dict[str, Any], ...], NoDecode] = Field(
         ("amazon-connect",),
-        description="the namings of the recordings, the first that fits a key wins (docs/layouts.md): amazon-connect, or "
-        "paths of YAML files that describe layouts, separated by commas; in the YAML file also descriptions themselves",
+        description="the namings of the recordings, the first that fits a key wins (docs/layouts.md): amazon-connect, "
+        "or paths of YAML files that describe layouts, separated by commas; in the settings file also descriptions",
     )
     time_zone: str = Field("UTC", description="the IANA time zone whose calendar days are the call dates")
     model: str = Field(
@@ -177,9 +179,8 @@ class Settings(StoreSettings):
 
     @field_validator("contacts", "events", "surveys", "opt_outs")
     @classmethod
-    def _one_file(cls, place: str | None) -> str | None:
-        """As for the places, where it is a file's path."""
-        return str(ROOT / place) if place is not None and "://" not in place and "." in Path(place).name else place
+    def _records_place(cls, place: str | None) -> str | None:
+        return place and cls._one_place(place)
 
     @field_validator("recordings")
     @classmethod

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobs.errors import JobError, StepOrderError
 from jobs.storage import Storage
@@ -24,15 +25,14 @@ if TYPE_CHECKING:
 
     from schemas.table import Table
 
-STEPS = (
-    "plan_recordings",
-    "extract_features",
-    "classify_emotions",
-    "summarize_calls",
-    "validate_tables",
-    "publish_tables",
-    "render_report",
+RunKind = Literal["night", "enrichment"]
+_READING = ("plan_recordings", "extract_features", "classify_emotions")
+_PUBLISHING = ("summarize_calls", "validate_tables", "publish_tables", "render_report")
+STEPS: Mapping[RunKind, tuple[str, ...]] = MappingProxyType(
+    {"night": (*_READING, *_PUBLISHING), "enrichment": ("enrich_day", *_PUBLISHING)}
 )
+"""The steps of each kind of run, in their order."""
+ALL_STEPS = (*_READING, "enrich_day", *_PUBLISHING)
 ROW_GROUP_ROWS = 8192
 PARTITION_COLUMN = "call_date"
 
@@ -62,8 +62,20 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What an enrichment was made from: the runs that had published its day, and the model of the rows it read."""
+
+    run_ids: tuple[str, ...]
+    model_id: str
+
+
+@dataclass(frozen=True)
 class RunSpec:
-    """What a run was asked to do; fixed by its first step, the same for all of them."""
+    """What a run was asked to do; fixed by its first step, the same for all of them.
+
+    ``model`` is the model's folder; ``roles`` are those whose speech the run itself classifies: none in an enrichment,
+    which has a ``basis``.
+    """
 
     run_id: str
     call_date: date
@@ -71,6 +83,12 @@ class RunSpec:
     roles: tuple[str, ...]
     code_version: str
     started_at: str
+    basis: Basis | None = None
+
+    @property
+    def kind(self) -> RunKind:
+        """What the run is: a night computes a day from its recordings, an enrichment from its published tables."""
+        return "night" if self.basis is None else "enrichment"
 
 
 @dataclass(frozen=True)
@@ -125,9 +143,12 @@ class RunStaging:
         found = self._read_json("_run.json")
         if found is None:
             raise StepOrderError(
-                f"{self.storage.uri(self.folder)} holds no run; start with plan_recordings of this call date and run id"
+                f"{self.storage.uri(self.folder)} holds no run; start with "
+                f"{' or '.join(steps[0] for steps in STEPS.values())} of this call date and run id"
             )
         found |= {"call_date": date.fromisoformat(found["call_date"]), "roles": tuple(found["roles"])}
+        basis = found.get("basis")
+        found["basis"] = None if basis is None else Basis(tuple(basis["run_ids"]), basis["model_id"])
         return RunSpec(**found)
 
     def marker(self, step: str) -> StepMarker | None:
@@ -137,7 +158,8 @@ class RunStaging:
 
     def markers(self) -> dict[str, StepMarker]:
         """The markers of the steps that ended, in the steps' order."""
-        found = ((step, self.marker(step)) for step in STEPS)
+        ended = {file.path.rpartition("/")[2] for file in self.storage.files(f"{self.folder}/_steps")}
+        found = ((step, self.marker(step)) for step in ALL_STEPS if f"{step}.json" in ended)
         return {step: marker for step, marker in found if marker is not None}
 
     def begin(self, step: str) -> None:
@@ -146,11 +168,14 @@ class RunStaging:
         Raises
         ------
         StepOrderError
-            Where the step before is not done.
+            Where the step before is not done, or the run is of a kind without this step.
         """
-        position = STEPS.index(step)
+        steps = STEPS[self._kind(step)]
+        if step not in steps:
+            raise StepOrderError(f"{step} is no step of run {self.run_id}, whose steps are {', '.join(steps)}")
+        position = steps.index(step)
         if position:
-            before = STEPS[position - 1]
+            before = steps[position - 1]
             marker = self.marker(before)
             if marker is None or marker.status != "done" or marker.run_id != self.run_id:
                 found = "has not ended" if marker is None else f"{marker.status} (run {marker.run_id})"
@@ -158,14 +183,24 @@ class RunStaging:
                     f"{step} needs {before} to be done in run {self.run_id}, but it {found}; run {before} first"
                 )
         published = self.marker("publish_tables")
-        if position < STEPS.index("publish_tables") and published is not None and published.status == "done":
+        if position < steps.index("publish_tables") and published is not None and published.status == "done":
             raise StepOrderError(
                 f"run {self.run_id} is published, and a run is published once; to compute the day again start a new "
-                "run, or clear the DAG run with its first task, start_night"
+                "run, or clear the DAG run with its first task, which names the run"
             )
-        for later in STEPS[position:]:
+        for later in steps[position:]:
             self.storage.delete(f"{self.folder}/_steps/{later}.json")
         self.storage.delete_below(f"{self.folder}/_progress/{step}")
+
+    def _kind(self, step: str) -> RunKind:
+        """The kind of the run, or of the one that this step is the first of."""
+        try:
+            return self.run_spec().kind
+        except StepOrderError:
+            for kind, steps in STEPS.items():
+                if steps[0] == step:
+                    return kind
+            raise
 
     def end(self, marker: StepMarker) -> None:
         """Write the step's marker."""

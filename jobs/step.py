@@ -17,7 +17,7 @@ from typing import Any
 
 from jobs.errors import JobError
 from jobs.settings import Settings, load_settings
-from jobs.staging import STEPS, RunStaging, StepMarker
+from jobs.staging import ALL_STEPS, RunStaging, StepMarker
 from jobs.storage import open_storage
 from schemas.errors import SchemaError
 
@@ -58,7 +58,7 @@ def step_main(
     Parameters
     ----------
     step
-        One of ``STEPS``.
+        One of ``ALL_STEPS``.
     run
         Does the work; what it returns goes into the marker.
     description
@@ -69,7 +69,7 @@ def step_main(
     The exit status: 0 done, 2 failed for good, 75 failed but another try may help. The marker says the same,
     and is what counts.
     """
-    assert step in STEPS  # noqa: S101 - a slip in our own code
+    assert step in ALL_STEPS  # noqa: S101 - a slip in our own code
     parser = argparse.ArgumentParser(
         prog=f"python -m jobs.{step}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -147,7 +147,7 @@ def step_status(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--call-date", required=True, type=_call_date)
     parser.add_argument("--run-id", required=True, type=_name)
     parser.add_argument("--attempt", type=_name)
-    parser.add_argument("--step", required=True, choices=STEPS)
+    parser.add_argument("--step", required=True, choices=ALL_STEPS)
     arguments = parser.parse_args(argv)
     try:
         settings = load_settings()

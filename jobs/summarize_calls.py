@@ -1,7 +1,9 @@
-"""summarize_calls: every recording's outcome, and by Spark SQL the tables ``calls`` and ``satisfaction_daily``.
+"""summarize_calls: by Spark SQL the tables ``calls`` and ``satisfaction_daily``, of a night or of an enrichment.
 
-Reads the staged plan, what was heard and what was classified; writes ``recordings`` and ``quarantine`` (an outcome a
-planned object), ``calls`` and ``satisfaction_daily`` (jobs/summary.py).
+Of a night it first settles every recording's outcome: it reads the staged plan, what was heard and what was
+classified, and writes ``recordings``, ``quarantine`` (an outcome a planned object) and ``call_events`` (those that
+sidecars told, and the pauses that were heard). An enrichment has these from what is published. Of both it then
+writes ``calls`` and ``satisfaction_daily`` (jobs/summary.py).
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse, carry_forward
 from schemas import TABLES
-from schemas.staging import CALL_AUDIO, PLAN
+from schemas.staging import CALL_AUDIO, PLAN, SIDECAR_EVENTS
 
 RECORDINGS, QUARANTINE = TABLES["recordings"], TABLES["quarantine"]
+CALL_EVENTS, SURVEYS = TABLES["call_events"], TABLES["surveys"]
+SUMMARIZED = ("emotion_log", "recordings", "contacts", "call_events", "surveys")
 
 _MODEL_ERROR = "the model returned no numbers for a segment of it; the log of classify_emotions says which kind"
 
@@ -34,30 +38,25 @@ def run(context: StepContext) -> Mapping[str, float]:
     from jobs.summary import summarize
 
     settings, staging = context.settings, context.staging
-    recordings, quarantine = outcomes(staging)
-    before = Warehouse(open_storage(settings.warehouse, settings)).read("quarantine", call_date=context.call_date)
-    staging.write_table(RECORDINGS, recordings)
-    staging.write_table(QUARANTINE, carry_forward(quarantine, before))
+    if staging.run_spec().kind == "night":
+        recordings, quarantine = outcomes(staging)
+        before = Warehouse(open_storage(settings.warehouse, settings)).read("quarantine", call_date=context.call_date)
+        staging.write_table(RECORDINGS, recordings)
+        staging.write_table(QUARANTINE, carry_forward(quarantine, before))
+        staging.write_table(CALL_EVENTS, without_opted_out(events(staging, recordings), recordings))
+        staging.write_table(SURVEYS, without_opted_out(staging.read_table(SURVEYS), recordings))
 
     spark = spark_session("callmood summarize_calls", settings)
     # Each is read by several parts of the queries, and reading passes through Python: once is enough.
-    emotion_log, call_audio, planned_recordings, contacts = (
-        read_staged(spark, staging, table).cache()
-        for table in (TABLES["emotion_log"], CALL_AUDIO, RECORDINGS, TABLES["contacts"])
-    )
+    tables = {name: read_staged(spark, staging, TABLES[name]).cache() for name in SUMMARIZED}
     calls, satisfaction_daily = summarize(
-        spark,
-        emotion_log=emotion_log,
-        call_audio=call_audio,
-        recordings=planned_recordings,
-        contacts=contacts,
-        call_date=context.call_date,
-        by_agent=settings.report_by_agent,
+        spark, **tables, call_date=context.call_date, run_id=context.run_id, by_agent=settings.report_by_agent
     )
     n_calls = write_staged(calls, staging, TABLES["calls"])
     write_staged(satisfaction_daily, staging, TABLES["satisfaction_daily"])
     spark.stop()
 
+    recordings = staging.read_table(RECORDINGS, ["status", "duration_s"])
     counts = Counter(recordings.column("status").to_pylist())
     planned = staging.manifest(PLAN).rows
     if sum(counts.values()) != planned or counts["scored"] != n_calls:
@@ -71,6 +70,33 @@ def run(context: StepContext) -> Mapping[str, float]:
         **{status: counts[status] for status in ("scored", "quarantined", "skipped")},
         "audio_hours": hours,
     }
+
+
+def events(staging: RunStaging, recordings: pa.Table) -> pa.Table:
+    """The rows of ``call_events``: those of the sidecars, and the pauses heard in the recordings that were scored."""
+    heard = staging.read_table(CALL_AUDIO, ["contact_id", "source_uri", "pauses"])
+    scored = recordings.filter(pc.field("status") == "scored").column("source_uri").combine_chunks()
+    heard = heard.filter(pc.is_in(heard.column("source_uri"), value_set=scored)).combine_chunks()
+    pauses = pc.list_flatten(heard.column("pauses"))
+    contact_ids = heard.column("contact_id").take(pc.list_parent_indices(heard.column("pauses")))
+    of_recordings = {
+        "call_date": pa.repeat(pa.scalar(staging.call_date), len(pauses)),
+        "contact_id": contact_ids,
+        "kind": pa.repeat(pa.scalar("pause"), len(pauses)),
+        "start_s": pc.struct_field(pauses, "start_s"),
+        "end_s": pc.struct_field(pauses, "end_s"),
+        "source": pa.repeat(pa.scalar("recording"), len(pauses)),
+        "run_id": pa.repeat(pa.scalar(staging.run_id), len(pauses)),
+    }
+    told = staging.read_table(SIDECAR_EVENTS)
+    found = pa.concat_tables([CALL_EVENTS.conform(told), CALL_EVENTS.conform(pa.table(of_recordings))])
+    return found.sort_by([(name, "ascending") for name in CALL_EVENTS.sort])
+
+
+def without_opted_out(rows: pa.Table, recordings: pa.Table) -> pa.Table:
+    """Leave out what is of customers who opted out: it is not to be known here."""
+    opted_out = recordings.filter(pc.field("reason_code") == "opted_out").column("contact_id").combine_chunks()
+    return rows.filter(pc.invert(pc.is_in(rows.column("contact_id"), value_set=opted_out)))
 
 
 def outcomes(staging: RunStaging) -> tuple[pa.Table, pa.Table]:

@@ -1,7 +1,8 @@
 """Segments in, calls and the day's satisfaction figures out: Spark SQL over data frames, by the definitions.
 
-The queries are in ``jobs/sql/``; they read four views and take every constant from `schemas.definitions`.
-Where the frames come from and where they go is jobs/summarize_calls.py's to know, and so are settings.
+The queries are in ``jobs/sql/``; they read views of five published tables, and nothing that a night alone has, so that
+a day can be summarized again without its audio. They take every constant from `schemas.definitions`. Where the frames
+come from and where they go is jobs/summarize_calls.py's to know, and so are settings.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ def summarize(
     spark: SparkSession,
     *,
     emotion_log: DataFrame,
-    call_audio: DataFrame,
     recordings: DataFrame,
     contacts: DataFrame,
+    call_events: DataFrame,
+    surveys: DataFrame,
     call_date: date,
+    run_id: str,
     by_agent: bool = False,
 ) -> tuple[DataFrame, DataFrame]:
     """Compute ``calls`` and ``satisfaction_daily`` of one day.
@@ -45,10 +48,12 @@ def summarize(
     ----------
     spark
         The session, whose time zone is UTC.
-    emotion_log, call_audio, recordings, contacts
+    emotion_log, recordings, contacts, call_events, surveys
         The day's rows by their schemas, ``recordings`` with the final outcomes.
     call_date
         The day; a day without a recording has its total row, too.
+    run_id
+        The run that computes the calls.
     by_agent
         Whether ``satisfaction_daily`` has rows for agents.
 
@@ -59,9 +64,10 @@ def summarize(
     """
     inputs = {
         "emotion_log": emotion_log,
-        "call_audio": call_audio,
         "recordings": recordings,
         "contacts": contacts,
+        "call_events": call_events,
+        "surveys": surveys,
     }
     for name, frame in inputs.items():
         frame.createOrReplaceTempView(name)
@@ -70,7 +76,8 @@ def summarize(
         for name, value in vars(definitions).items()
         if name.isupper() and isinstance(value, int | float)
     }
-    calls = _by_schema(spark.sql(_query("calls").format(**_expressions()), args=constants), CALLS).cache()
+    query = _query("calls").format(**_expressions())
+    calls = _by_schema(spark.sql(query, args={**constants, "run_id": run_id}), CALLS).cache()
     calls.createOrReplaceTempView("calls")
 
     spark.createDataFrame(_t_quantiles()).createOrReplaceTempView("t_quantiles")
@@ -103,7 +110,7 @@ def _expressions() -> dict[str, str]:
         inside = f"greatest(least(end_s, {last_s}) - greatest(start_s, {first_s}), 0)"
         quarters.append(f"try_divide(sum(valence * {inside}), sum({inside})) AS mood_q{quarter}")
     return {
-        "probabilities": ", ".join(f"l.p_{emotion}" for emotion in EMOTIONS),
+        "probabilities": ", ".join(f"p_{emotion}" for emotion in EMOTIONS),
         "positive": _weighted_sum((emotion, 1.0) for emotion in definitions.POSITIVE_EMOTIONS),
         "neutral": _weighted_sum((emotion, 1.0) for emotion in definitions.NEUTRAL_EMOTIONS),
         "negative": _weighted_sum((emotion, 1.0) for emotion in negative),

@@ -31,7 +31,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, CommitProperties
 
 from jobs.day_lock import LEASE_S, DayLock
-from jobs.errors import JobError, StorageError, ValidationFailed
+from jobs.errors import DayPublishedAnew, JobError, StorageError, ValidationFailed
 from schemas import TABLES
 from schemas.errors import TableSchemaError
 from schemas.table import PARTITION_COLUMN, Table
@@ -57,7 +57,7 @@ Result = TypeVar("Result")
 class RunFigures:
     """What a row of ``runs`` says of a run, under the columns' names; publishing adds the rest.
 
-    The columns' descriptions are in ``schemas.runs``.
+    The columns' descriptions are in ``schemas.runs``. An intent that older code left has no kind: it was a night's.
     """
 
     model_id: str
@@ -73,6 +73,7 @@ class RunFigures:
     coverage: float | None
     scored_of_planned: float | None
     status: str
+    kind: str = "night"
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,10 @@ class Snapshot:
         """The days that were published, in order."""
         return sorted(self.files[RUNS.name])
 
+    def run_ids(self, call_date: date) -> tuple[str, ...]:
+        """The runs that have published a day; none where it was never published."""
+        return _run_ids(self.files[RUNS.name].get(call_date, ()))
+
     def dataset(self, table: str, call_date: date | None = None) -> pads.Dataset:
         """Return a table, or one day of it, as a dataset with the columns of its schema.
 
@@ -201,10 +206,21 @@ class Warehouse:
 
     # Publishing
 
-    def publish(self, staging: RunStaging, figures: RunFigures) -> Mapping[str, int]:
+    def publish(
+        self, staging: RunStaging, figures: RunFigures, based_on: Sequence[str] | None = None
+    ) -> Mapping[str, int]:
         """Replace the day's rows in every table by the run's staged ones, and append the run to ``runs``.
 
         A run that is in ``runs`` already is not published again: only what it left to clean is cleaned.
+
+        Parameters
+        ----------
+        staging
+            The run's.
+        figures
+            Its row in ``runs``.
+        based_on
+            Of a run that was made from the day's published rows: the runs that had published them then.
 
         Returns
         -------
@@ -214,6 +230,8 @@ class Warehouse:
         ------
         DayLocked
             Where another run publishes the day.
+        DayPublishedAnew
+            Where the day was published since the rows that the run was made from were read. Nothing was replaced.
         StepOrderError
             Where a table was not staged.
         ValidationFailed
@@ -234,11 +252,22 @@ class Warehouse:
                 log.warning("%s: run %s was published before; nothing is replaced", day, run_id)
                 self._clean(day, lock)
             else:
+                if based_on is not None:
+                    self._check_basis(day, based_on)
                 manifests = _checked_manifests(staging)
                 begun = time.monotonic()
                 self._carry_through(self._place(staging, manifests, figures, lock), lock)
                 log.info("%s: old and new files lay side by side for %.2f s", day, time.monotonic() - begun)
             return self._marker_versions(_marker_path(day, run_id))
+
+    def _check_basis(self, day: date, based_on: Sequence[str]) -> None:
+        """Refuse to put back what another run has replaced."""
+        since = set(_run_ids(self._state(RUNS.name).get(day, ()))) - set(based_on)
+        if since:
+            raise DayPublishedAnew(
+                f"{day} was published anew, by run {', '.join(sorted(since))}, since this run read it; nothing was "
+                "replaced; enrich the day again, with a new run"
+            )
 
     def _prepare(self, table: Table) -> None:
         """Create the Delta table, or give it the columns that its schema gained."""
@@ -420,6 +449,24 @@ class Warehouse:
                     return Snapshot(self.storage, views)
         raise StorageError(f"{self.storage.location} is published to all the time; try again")
 
+    def view(self, work: Callable[[Snapshot], Result], tables: Iterable[str] = TABLES) -> Result:
+        """Do work on an unmixed view of these tables; anew on a new one, where a day is replaced while it is read.
+
+        Raises
+        ------
+        StorageError
+            Where the storage fails, or files that the tables name are missing.
+        """
+        missing = ""
+        for _ in range(VIEW_ATTEMPTS):
+            snapshot = self.snapshot(tables)
+            try:
+                with _delta_errors(self.storage):
+                    return work(snapshot)
+            except FileNotFoundError as error:
+                missing = str(error)
+        raise StorageError(f"files that tables in {self.storage.location} name are missing: {missing}")
+
     def dataset(self, table: str) -> pads.Dataset:
         """Return a table in a snapshot of now; see ``Snapshot`` for how long it can be read."""
         return self.snapshot([table]).dataset(table)
@@ -432,17 +479,13 @@ class Warehouse:
         Raises
         ------
         StorageError
-            Where the storage fails, or files that the tables name are missing.
+            As of `view`.
         """
-        missing = ""
-        for _ in range(VIEW_ATTEMPTS):
-            dataset = self.snapshot([table]).dataset(table, call_date)
-            try:
-                with _delta_errors(self.storage):
-                    return dataset.to_table(columns=None if columns is None else list(columns))
-            except FileNotFoundError as error:
-                missing = str(error)
-        raise StorageError(f"files that {table} in {self.storage.location} names are missing: {missing}")
+
+        def rows(snapshot: Snapshot) -> pa.Table:
+            return snapshot.dataset(table, call_date).to_table(columns=None if columns is None else list(columns))
+
+        return self.view(rows, [table])
 
     def versions(self) -> Mapping[str, int]:
         """Return the versions of the tables that the newest marker names; none where nothing was published.
@@ -527,6 +570,11 @@ def _partition(day: date) -> str:
 
 def _marker_path(day: date, run_id: str) -> str:
     return f"{_partition(day)}/part-{run_id}-0.parquet"
+
+
+def _run_ids(markers: Iterable[PublishedFile]) -> tuple[str, ...]:
+    """Return the runs that markers are of: their files' names say it."""
+    return tuple(sorted(file.path.rpartition("/part-")[2].removesuffix("-0.parquet") for file in markers))
 
 
 def _intent_path(day: date) -> str:

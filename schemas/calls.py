@@ -10,14 +10,16 @@ MIXED = "the recording is mono: the sides cannot be told apart"
 NO_EDGES = f"under {2 * d.MOOD_EDGE_MIN_S:.0f} s of the customer's speech were classified"
 SHORT = f"under {d.MIN_CUSTOMER_SPEECH_S:.0f} s of the customer's speech were classified"
 NO_RECORD = "there is no contact record, or it does not say"
+NO_AGENT = "neither a contact record nor the recording's key names one"
 NO_SURVEY = "no survey model is fitted"
 _SHARE = "share of the customer's classified speech time, by probability, 0 to 1 (surprised counts in none)"
 
 TABLE = Table(
     "calls",
-    "A row a scored call. Moods are of the customer; of both sides together where the recording is mono and "
-    "the "
-    "settings let mixed speech be classified (recordings.channel_kind).",
+    "A row a scored call. Moods are of the customer; of both sides together where the recording is mono and the "
+    "settings let mixed speech be classified (recordings.channel_kind). Where sidecars tell of holds and pauses "
+    "(call_events), what is heard of the agent's side in a hold is music and announcements: it is neither talk nor a "
+    "turn of the agent, nor mixed speech; the customer's wait is non-talk. Nothing that is said in a pause counts.",
     [
         call_date(),
         column("contact_id", pa.string(), "The contact"),
@@ -25,16 +27,25 @@ TABLE = Table(
         column("started_at", TIMESTAMP, "Start of the call by the layout (UTC)", null_when="its key does not say"),
         column("queue", pa.string(), "Queue by the contact record", null_when=NO_RECORD),
         column("team", pa.string(), "Team of the agent", null_when=NO_RECORD),
-        column("agent_id", pa.string(), "The agent, as in contacts", null_when=NO_RECORD),
+        column(
+            "agent_id",
+            pa.string(),
+            "The agent by the contact record, as in contacts, or else by the recording's key",
+            null_when=NO_AGENT,
+        ),
         column("duration_s", pa.float64(), "Length of the recording"),
-        column("customer_talk_s", pa.float32(), "Speech of the customer", null_when=MIXED),
-        column("agent_talk_s", pa.float32(), "Speech of the agent", null_when=MIXED),
+        column("customer_talk_s", pa.float32(), "Speech of the customer, without the pauses in it", null_when=MIXED),
+        column(
+            "agent_talk_s",
+            pa.float32(),
+            "Speech of the agent outside holds, without the pauses in it",
+            null_when=MIXED,
+        ),
         column(
             "non_talk_s",
             pa.float32(),
-            "Time in which nobody speaks, from the first second to the last; pauses of the recording "
-            "(digital "
-            "silence) are left out",
+            "Time in which nobody speaks, from the first second to the last, holds included; pauses of the recording "
+            "(digital silence, and pause events of a sidecar) are left out, in a hold, too",
         ),
         column(
             "longest_silence_s",
@@ -45,9 +56,9 @@ TABLE = Table(
         column(
             "customer_interruptions",
             pa.int32(),
-            f"Turns of the customer that start {d.INTERRUPTION_LEAD_S} s and more before the agent's turn "
-            f"ends and go "
-            f"on after it; under {d.BACK_CHANNEL_S:.0f} s it is a back-channel and none",
+            f"Turns of the customer that start {d.INTERRUPTION_LEAD_S} s and more before the agent's turn ends and go "
+            f"on after it; under {d.BACK_CHANNEL_S:.0f} s it is a back-channel and none. A hold or a pause cuts a turn "
+            "into what is before it and what is after it",
             null_when=MIXED,
         ),
         column(
@@ -59,13 +70,16 @@ TABLE = Table(
         column(
             "median_response_gap_s",
             pa.float32(),
-            "Median time from the end of a customer's turn to the start of the agent's next, where the "
-            "customer "
-            "does not go on in between",
+            "Median time from the end of a customer's turn to the start of the agent's next, where the customer does "
+            "not go on in between",
             null_when="the agent never answers, or " + MIXED,
         ),
         column("longest_turn_s", pa.float32(), "The longest turn of either side", null_when="nobody speaks"),
-        column("nonspeech_s", pa.float32(), "Sound of the classified channels that is no speech: music, tones, noise"),
+        column(
+            "nonspeech_s",
+            pa.float32(),
+            "Sound that is no speech: music, tones, noise; summed over the channels, as in recordings",
+        ),
         column(
             "dominant_emotion",
             pa.string(),
@@ -144,8 +158,8 @@ TABLE = Table(
         column(
             "csat_survey",
             pa.float32(),
-            "Score that the customer gave in a survey",
-            null_when="the customer gave none",
+            "Score that the customer gave in a survey, on the survey's own scale (surveys)",
+            null_when="no answer of the customer is known",
         ),
         column(
             "csat_predicted",

@@ -33,8 +33,8 @@ TABLE = Table(
         column(
             "customer_key",
             pa.string(),
-            "Keyed hash (HMAC-SHA256) of the customer's endpoint: the same endpoint has the same key",
-            null_when="the record has none",
+            "Keyed hash (HMAC-SHA256) of the customer's endpoint or id: the same one has the same key",
+            null_when="the record has none, or it is withheld",
         ),
         column("queue", pa.string(), "Name of the queue that the contact waited in", null_when="it was in none"),
         column("team", pa.string(), "Team of the agent", null_when=NOT_RECORDED),

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import schemas
-from schemas import definitions, emotion_log, quarantine, recordings, satisfaction_daily, staging
+from schemas import call_events, definitions, emotion_log, quarantine, recordings, satisfaction_daily, staging
 from schemas.errors import ExpectationError
 from ser_model.taxonomy import EMOTIONS
 
@@ -126,7 +126,7 @@ _OWN_RULES: Mapping[str, tuple[Rule, ...]] = {
         OneOf("channel_kind", recordings.CHANNEL_KINDS, "a kind of channels"),
         Between("channels", 1, None, "at least one"),
         Between("sample_rate_hz", 1, None, "positive"),
-        *_not_negative("size_bytes", "duration_s"),
+        *_not_negative("size_bytes", "duration_s", "nonspeech_s"),
         *_share("clipped_share"),
         _never("reason_misplaced", "a scored recording has a reason, or another has none"),
         _never("scored_without_duration", "a scored recording has no duration"),
@@ -177,7 +177,17 @@ _OWN_RULES: Mapping[str, tuple[Rule, ...]] = {
         _never("index_misplaced", "a call has an anger peak and no index"),
         _never("unknown_review_reason", "a review reason is not one of the definitions"),
         _never("recording_not_scored", "a call has no scored recording"),
+        _never("survey_misplaced", "csat_survey is not the score of the contact's survey"),
     ),
+    "call_events": (
+        OneOf("kind", call_events.KINDS, "a kind of event"),
+        OneOf("source", call_events.SOURCES, "a source"),
+        Between("length_s", 0, None, "an event does not end before it starts"),
+        _never("heard_misplaced", "what is heard in a recording is no pause, or has no end"),
+        _never("heard_not_scored", "what is heard in a recording is of a contact without a scored one"),
+        _never("opted_out", "an event is of a contact that opted out"),
+    ),
+    "surveys": (_never("opted_out", "a survey is of a contact that opted out"),),
     "satisfaction_daily": (
         OneOf("scope", satisfaction_daily.SCOPES, "a scope"),
         *_not_negative("contacts_expected", "calls_scored", "calls_indexed", "calls_with_mood_change"),
@@ -467,12 +477,18 @@ def _of_emotion_log(tables: Tables) -> dict[str, Any]:
 def _of_calls(tables: Tables) -> dict[str, Any]:
     table = tables["calls"]
     index, low, high = (table[f"satisfaction_{part}"] for part in ("index", "low", "high"))
+    # Not nonspeech_s, which is summed over the channels.
     spans = ("customer_talk_s", "agent_talk_s", "non_talk_s", "longest_silence_s", "overlap_s", "longest_turn_s")
-    longest_s = pd.DataFrame({span: table[span].to_pandas() for span in (*spans, "nonspeech_s", "anger_s")}).max(axis=1)
+    longest_s = pd.DataFrame({span: table[span].to_pandas() for span in (*spans, "anger_s")}).max(axis=1)
     shares = [table[f"{mood}_share"].to_pandas() for mood in ("negative", "neutral", "positive")]
     known = set(definitions.REVIEW_REASONS)
     has_interval = pc.and_(low.is_valid(), high.is_valid())
     inside = pc.and_(pc.less_equal(low, index), pc.less_equal(index, high))
+    surveys = tables["surveys"]
+    position = pc.index_in(table["contact_id"], value_set=surveys["contact_id"].combine_chunks())
+    scores = pc.take(surveys["score"].combine_chunks(), position.combine_chunks()).cast(table["csat_survey"].type)
+    same = pc.fill_null(pc.equal(table["csat_survey"], scores), False).to_numpy()
+    neither = table["csat_survey"].is_null().to_numpy() & scores.is_null().to_numpy(zero_copy_only=False)
     return {
         "share_sum": sum(shares),
         "beyond_call_s": longest_s - table["duration_s"].to_pandas(),
@@ -486,7 +502,31 @@ def _of_calls(tables: Tables) -> dict[str, Any]:
         "recording_not_scored": ~_flags(
             pc.is_in(table["source_uri"], value_set=_ids(tables["recordings"], "source_uri", "scored"))
         ),
+        "survey_misplaced": ~(same | neither),
     }
+
+
+def _of_call_events(tables: Tables) -> dict[str, Any]:
+    table = tables["call_events"]
+    heard = _flags(pc.equal(table["source"], "recording"))
+    is_span = _flags(pc.equal(table["kind"], "pause")) & table["end_s"].is_valid().to_numpy()
+    scored = _ids(tables["recordings"], "contact_id", "scored").drop_null()
+    return {
+        "length_s": pc.subtract(table["end_s"], table["start_s"]).to_pandas(),
+        "heard_misplaced": heard & ~is_span,
+        "heard_not_scored": heard & ~_flags(pc.is_in(table["contact_id"], value_set=scored)),
+        "opted_out": _opted_out("call_events", tables),
+    }
+
+
+def _of_surveys(tables: Tables) -> dict[str, Any]:
+    return {"opted_out": _opted_out("surveys", tables)}
+
+
+def _opted_out(name: str, tables: Tables) -> Flags:
+    recorded = tables["recordings"]
+    gone = recorded.filter(pc.equal(recorded["reason_code"], "opted_out"))["contact_id"].combine_chunks().drop_null()
+    return _flags(pc.is_in(tables[name]["contact_id"], value_set=gone))
 
 
 def _of_satisfaction_daily(tables: Tables) -> dict[str, Any]:
@@ -514,6 +554,8 @@ _DERIVED: Mapping[str, Callable[[Tables], dict[str, Any]]] = {
     "recordings": _of_recordings,
     "emotion_log": _of_emotion_log,
     "calls": _of_calls,
+    "call_events": _of_call_events,
+    "surveys": _of_surveys,
     "satisfaction_daily": _of_satisfaction_daily,
     "quarantine": _of_quarantine,
 }

@@ -12,6 +12,13 @@ TABLE = Table(
     [
         column("run_id", pa.string(), "UTC start and six random hexadecimal digits; sorts by time"),
         call_date(),
+        column(
+            "kind",
+            pa.string(),
+            "night: the day was computed from its recordings; enrichment: records, events and surveys were joined to "
+            "the day that was published before, and no audio was read",
+            null_when="the run is older than enrichments: it was a night",
+        ),
         column("model_id", pa.string(), "The model: name, version, start of its hash"),
         column("code_version", pa.string(), "Commit or version of the code"),
         column("planned", pa.int64(), "Recordings of the plan: scored + quarantined + skipped"),
@@ -20,8 +27,8 @@ TABLE = Table(
         column("skipped", pa.int64(), "Recordings left out on purpose, such as an opt-out"),
         column("suppressed", pa.int64(), "Recordings of erased contacts, taken out before the plan was counted"),
         column("ignored", pa.int64(), "Other keys below the listed prefixes that are no recordings"),
-        column("audio_hours", pa.float64(), "Call hours scored (an hour of call, both channels)"),
-        column("step_seconds", pa.map_(pa.string(), pa.float64()), "Wall time of each step", unit="s"),
+        column("audio_hours", pa.float64(), "Call hours of the scored calls (an hour of call, both channels)"),
+        column("step_seconds", pa.map_(pa.string(), pa.float64()), "Wall time of each of the run's steps", unit="s"),
         column(
             "coverage",
             pa.float64(),

@@ -11,8 +11,7 @@ NO_CHANGE = "calls_with_mood_change is 0"
 
 TABLE = Table(
     "satisfaction_daily",
-    "A row a day and scope: all calls, each queue, each team, and each agent where reporting on agents is "
-    "on. "
+    "A row a day and scope: all calls, each queue, each team, and each agent where reporting on agents is on. "
     "A day always has its total, also without calls. Means add up over days with the counts that weigh them.",
     [
         call_date(),
@@ -22,16 +21,15 @@ TABLE = Table(
         column(
             "agent_id",
             pa.string(),
-            "The agent",
+            "The agent by the contact record, or else by the recording's key",
             null_when="scope is not agent, or the contacts have no agent",
         ),
         column(
             "contacts_expected",
             pa.int64(),
-            "Contacts that should have a recording: each contact that expects one "
-            "(contacts.expects_recording) or of "
-            "which the plan has one, with or without a record, once; and each recording whose key names no "
-            "contact",
+            "Contacts that should have a recording: each contact that expects one (contacts.expects_recording) or of "
+            "which the plan has one, with or without a record, once; and each recording whose key names no contact. "
+            "Contacts whose recordings were skipped as opted_out are not expected",
         ),
         column("calls_scored", pa.int64(), "Calls scored"),
         column("calls_indexed", pa.int64(), "Scored calls with a satisfaction index"),

@@ -1,22 +1,49 @@
 -- calls: a row a scored recording. The constants (:...) and what they mean are in schemas/definitions.py; the
 -- expressions in braces are sums over the emotions of a mood (jobs/summary.py).
 WITH
--- Who spoke when. Pauses of the recording (digital silence) stand in the same order as a role of their own.
-
-spans AS (
-    SELECT contact_id, role, turn_index, start_s, end_s FROM emotion_log
-    UNION ALL
-    SELECT contact_id, 'pause', position, pause.start_s, pause.end_s
-    FROM call_audio LATERAL VIEW posexplode(pauses) AS position, pause
-    WHERE status = 'decoded'
+scored AS (
+    SELECT contact_id, duration_s FROM recordings WHERE status = 'scored'
 ),
-spans_of_call AS (
-    SELECT * FROM spans DISTRIBUTE BY contact_id
+mono AS (
+    SELECT DISTINCT contact_id FROM emotion_log WHERE role = 'mixed'
+),
+-- What the telephone system's events take away: in a pause nothing counts that is heard; in a hold the agent's side
+-- is music and announcements, and so is a mono recording. The gaps between them, and all after the last, are left.
+
+withheld AS (
+    SELECT contact_id, role, start_s, end_s, max(end_s) OVER earlier AS withheld_until_s
+    FROM call_events
+    LATERAL VIEW explode(split(IF(kind = 'hold', 'agent,mixed', 'agent,customer,mixed'), ',')) AS role
+    WHERE source = 'sidecar' AND kind IN ('hold', 'pause') AND end_s > start_s
+    WINDOW earlier AS (
+        PARTITION BY contact_id, role ORDER BY start_s, end_s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
+),
+counted AS (
+    SELECT contact_id, role, coalesce(withheld_until_s, double('-infinity')) AS from_s, start_s AS until_s
+    FROM withheld
+    WHERE start_s > coalesce(withheld_until_s, double('-infinity'))
+    UNION ALL
+    SELECT contact_id, role, max(end_s), double('infinity') FROM withheld GROUP BY contact_id, role
+),
+-- Who spoke when. Pauses of the recording (digital silence, or events) stand in the same order as a role of their own.
+
+segments AS (
+    SELECT contact_id, role, turn_index, start_s, end_s FROM emotion_log DISTRIBUTE BY contact_id
+),
+whole_turns AS (
+    SELECT contact_id, role, turn_index, min(start_s) AS start_s, max(end_s) AS end_s
+    FROM segments
+    GROUP BY contact_id, role, turn_index
 ),
 turns AS (
-    SELECT contact_id, role, turn_index, min(start_s) AS start_s, max(end_s) AS end_s
-    FROM spans_of_call
-    GROUP BY contact_id, role, turn_index
+    SELECT t.contact_id, t.role, greatest(t.start_s, n.from_s) AS start_s, least(t.end_s, n.until_s) AS end_s
+    FROM whole_turns t LEFT JOIN counted n ON n.contact_id = t.contact_id AND n.role = t.role
+    WHERE n.contact_id IS NULL OR (t.start_s < n.until_s AND t.end_s > n.from_s)
+    UNION ALL
+    SELECT e.contact_id, 'pause', e.start_s, least(e.end_s, r.duration_s)
+    FROM call_events e JOIN scored r ON r.contact_id = e.contact_id
+    WHERE e.kind = 'pause' AND e.end_s > e.start_s AND e.start_s < r.duration_s
 ),
 -- The turns of one side do not overlap, so that the only turn of the other side that can be going on when a turn
 -- starts is the other side's last one before it.
@@ -51,34 +78,65 @@ turns_judged AS (
         ) AS response_gap_s
     FROM turns_with_other
 ),
-talk AS (
+exchange AS (
     SELECT contact_id,
-        bool_or(role = 'mixed') AS mixed,
-        sum(IF(role = 'customer', length_s, 0)) AS customer_talk_s,
-        sum(IF(role = 'agent', length_s, 0)) AS agent_talk_s,
-        sum(IF(other_end_s > start_s, least(end_s, other_end_s) - start_s, 0)) AS overlap_s,
         count_if(role = 'customer' AND interrupts) AS customer_interruptions,
         count_if(role = 'agent' AND interrupts) AS agent_interruptions,
         median(response_gap_s) AS median_response_gap_s,
-        max(IF(role = 'pause', NULL, length_s)) AS longest_turn_s,
-        -- Silence before each turn or pause; what comes after the last is added below.
+        max(IF(role = 'pause', NULL, length_s)) AS longest_turn_s
+    FROM turns_judged
+    GROUP BY contact_id
+),
+-- Talk is counted by segments: the pauses within a turn are nobody's talk. Nor do the segments of one side overlap.
+sounds AS (
+    SELECT s.contact_id, s.role, greatest(s.start_s, n.from_s) AS start_s, least(s.end_s, n.until_s) AS end_s
+    FROM segments s LEFT JOIN counted n ON n.contact_id = s.contact_id AND n.role = s.role
+    WHERE n.contact_id IS NULL OR (s.start_s < n.until_s AND s.end_s > n.from_s)
+    UNION ALL
+    SELECT contact_id, role, start_s, end_s FROM turns WHERE role = 'pause'
+),
+sounds_in_order AS (
+    SELECT *,
+        max(IF(role = 'agent', end_s, NULL)) OVER earlier AS agent_end_s,
+        max(IF(role = 'customer', end_s, NULL)) OVER earlier AS customer_end_s,
+        coalesce(max(end_s) OVER earlier, 0) AS covered_until_s
+    FROM sounds
+    WINDOW earlier AS (PARTITION BY contact_id ORDER BY start_s, role ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+),
+sounds_with_other AS (
+    SELECT *, CASE role WHEN 'customer' THEN agent_end_s WHEN 'agent' THEN customer_end_s END AS other_end_s
+    FROM sounds_in_order
+),
+talk AS (
+    SELECT contact_id,
+        sum(IF(role = 'customer', end_s - start_s, 0)) AS customer_talk_s,
+        sum(IF(role = 'agent', end_s - start_s, 0)) AS agent_talk_s,
+        sum(IF(other_end_s > start_s, least(end_s, other_end_s) - start_s, 0)) AS overlap_s,
+        -- Silence before each segment or pause; what comes after the last is added below.
         sum(greatest(start_s - covered_until_s, 0)) AS silence_s,
         max(greatest(start_s - covered_until_s, 0)) AS longest_silence_s,
         max(end_s) AS covered_until_s
-    FROM turns_judged
+    FROM sounds_with_other
     GROUP BY contact_id
 ),
 
 -- What the customer's classified speech shows (of mono recordings: the mixed speech).
 -- from_s and until_s are a segment's place in this speech, from 0 to speech_s; start_s and end_s in the call.
 
+speech_counted AS (
+    SELECT l.*, r.duration_s, greatest(l.start_s, n.from_s) AS from_s, least(l.end_s, n.until_s) AS until_s
+    FROM emotion_log l
+    JOIN scored r ON r.contact_id = l.contact_id
+    LEFT JOIN counted n ON n.contact_id = l.contact_id AND n.role = l.role
+    WHERE l.classified AND l.role IN ('customer', 'mixed') AND l.end_s > l.start_s
+        AND (n.contact_id IS NULL OR (l.start_s < n.until_s AND l.end_s > n.from_s))
+),
 speech AS (
-    SELECT l.contact_id, l.turn_index, l.segment_index, l.start_s, l.end_s, l.end_s - l.start_s AS length_s,
-        l.valence, l.model_id, {probabilities}, a.duration_s,
+    SELECT contact_id, turn_index, segment_index, from_s AS start_s, until_s AS end_s, until_s - from_s AS length_s,
+        valence, model_id, {probabilities}, duration_s,
         {positive} AS positive, {neutral} AS neutral, {negative} AS negative,
         {feeling} AS feeling, {feeling_squared} AS feeling_squared, {feeling_negative} AS feeling_negative
-    FROM emotion_log l JOIN call_audio a ON a.contact_id = l.contact_id AND a.status = 'decoded'
-    WHERE l.classified AND l.role IN ('customer', 'mixed') AND l.end_s > l.start_s
+    FROM speech_counted
 ),
 speech_placed AS (
     SELECT *,
@@ -171,20 +229,20 @@ mood AS (
 ),
 -- Rounded here, so that flags and reasons follow from the published figures, whatever order sums were taken in.
 measured AS (
-    SELECT r.call_date, r.contact_id, r.source_uri, r.started_at, r.run_id, a.duration_s, a.nonspeech_s,
-        coalesce(t.mixed, false) AS mixed,
+    SELECT r.call_date, r.contact_id, r.source_uri, r.started_at, r.agent_id, r.duration_s, r.nonspeech_s,
+        o.contact_id IS NOT NULL AS mixed,
         round(coalesce(t.customer_talk_s, 0), 3) AS customer_talk_s,
         round(coalesce(t.agent_talk_s, 0), 3) AS agent_talk_s,
         round(coalesce(t.overlap_s, 0), 3) AS overlap_s,
-        coalesce(t.customer_interruptions, 0) AS customer_interruptions,
-        coalesce(t.agent_interruptions, 0) AS agent_interruptions,
-        round(t.median_response_gap_s, 3) AS median_response_gap_s,
-        round(t.longest_turn_s, 3) AS longest_turn_s,
+        coalesce(x.customer_interruptions, 0) AS customer_interruptions,
+        coalesce(x.agent_interruptions, 0) AS agent_interruptions,
+        round(x.median_response_gap_s, 3) AS median_response_gap_s,
+        round(x.longest_turn_s, 3) AS longest_turn_s,
         round(
-            coalesce(t.silence_s, 0) + greatest(a.duration_s - coalesce(t.covered_until_s, 0), 0), 3
+            coalesce(t.silence_s, 0) + greatest(r.duration_s - coalesce(t.covered_until_s, 0), 0), 3
         ) AS non_talk_s,
         round(
-            greatest(coalesce(t.longest_silence_s, 0), a.duration_s - coalesce(t.covered_until_s, 0)), 3
+            greatest(coalesce(t.longest_silence_s, 0), r.duration_s - coalesce(t.covered_until_s, 0)), 3
         ) AS longest_silence_s,
         m.model_id, m.dominant_emotion,
         m.speech_s IS NOT NULL AND round(m.speech_s, 6) >= :min_customer_speech_s AS indexed,
@@ -199,8 +257,9 @@ measured AS (
         round(m.anger_peak, 4) AS anger_peak,
         m.feeling_mean, m.feeling_end, m.spread
     FROM recordings r
-    JOIN call_audio a ON a.source_uri = r.source_uri
+    LEFT JOIN mono o ON o.contact_id = r.contact_id
     LEFT JOIN talk t ON t.contact_id = r.contact_id
+    LEFT JOIN exchange x ON x.contact_id = r.contact_id
     LEFT JOIN mood m ON m.contact_id = r.contact_id
     WHERE r.status = 'scored'
 ),
@@ -232,7 +291,8 @@ flagged AS (
     FROM indexed
 )
 
-SELECT f.call_date, f.contact_id, f.source_uri, f.started_at, k.queue, k.team, k.agent_id, f.duration_s,
+SELECT f.call_date, f.contact_id, f.source_uri, f.started_at, k.queue, k.team,
+    coalesce(k.agent_id, f.agent_id) AS agent_id, f.duration_s,
     IF(f.mixed, NULL, f.customer_talk_s) AS customer_talk_s,
     IF(f.mixed, NULL, f.agent_talk_s) AS agent_talk_s,
     f.non_talk_s, f.longest_silence_s,
@@ -249,7 +309,7 @@ SELECT f.call_date, f.contact_id, f.source_uri, f.started_at, k.queue, k.team, k
     IF(f.indexed, greatest(round(f.satisfaction_index - :index_interval_z * f.spread, 2), 0), NULL) AS satisfaction_low,
     IF(f.indexed, least(round(f.satisfaction_index + :index_interval_z * f.spread, 2), 100), NULL) AS satisfaction_high,
     :index_version AS index_version,
-    NULL AS csat_survey, NULL AS csat_predicted, NULL AS csat_low, NULL AS csat_high,
+    s.score AS csat_survey, NULL AS csat_predicted, NULL AS csat_low, NULL AS csat_high,
     filter(
         array(
             IF(f.anger_peak >= :sustained_anger_peak, 'sustained_anger', NULL),
@@ -265,5 +325,7 @@ SELECT f.call_date, f.contact_id, f.source_uri, f.started_at, k.queue, k.team, k
         ),
         reason -> reason IS NOT NULL
     ) AS review_reasons,
-    f.model_id, f.run_id
-FROM flagged f LEFT JOIN contacts k ON k.contact_id = f.contact_id
+    f.model_id, :run_id AS run_id
+FROM flagged f
+LEFT JOIN contacts k ON k.contact_id = f.contact_id
+LEFT JOIN surveys s ON s.contact_id = f.contact_id

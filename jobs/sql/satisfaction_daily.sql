@@ -1,7 +1,8 @@
 -- satisfaction_daily: counts and sums of the day's calls in total, by queue, by team and, if asked for, by agent.
 -- Sums are taken over decimals, so that they do not depend on the order of the calls.
 WITH expected AS (
-    SELECT coalesce(k.contact_id, r.contact_id, r.source_uri) AS expected_id, k.queue, k.team, k.agent_id,
+    SELECT coalesce(k.contact_id, r.contact_id, r.source_uri) AS expected_id, k.queue, k.team,
+        coalesce(k.agent_id, r.agent_id) AS agent_id,
         c.contact_id IS NOT NULL AS scored,
         CAST(c.satisfaction_index AS DECIMAL(9, 2)) AS satisfaction_index,
         CAST(IF(c.satisfaction_index IS NULL, NULL, c.negative_share) AS DECIMAL(9, 6)) AS negative_share,
@@ -11,7 +12,8 @@ WITH expected AS (
     FROM contacts k
     FULL OUTER JOIN recordings r ON r.contact_id = k.contact_id
     LEFT JOIN calls c ON c.source_uri = r.source_uri
-    WHERE k.expects_recording OR r.source_uri IS NOT NULL
+    -- Nobody is to listen to a customer who opted out, so nothing is expected of the call.
+    WHERE (k.expects_recording OR r.source_uri IS NOT NULL) AND coalesce(r.reason_code, '') <> 'opted_out'
 ),
 -- Each contact counts in its scopes. A row that counts nothing stands for the total of a day without a call.
 scoped AS (

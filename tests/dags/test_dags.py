@@ -10,15 +10,25 @@ from typing import Any
 
 import pytest
 
+from jobs.staging import STEPS as RUN_STEPS
+
 pytestmark = pytest.mark.airflow
 
-TAGS = {"nightly", "emotion"}
+TAGS = {"nightly", "enrichment", "emotion"}
 ROOT = Path(__file__).resolve().parent.parent.parent
+STEPS = {
+    "nightly_emotion_log": ["start_night", *RUN_STEPS["night"]],
+    "enrich_emotion_log": ["start_enrichment", *RUN_STEPS["enrichment"]],
+}
+SPARK = {
+    "nightly_emotion_log": {"extract_features", "classify_emotions", "summarize_calls"},
+    "enrich_emotion_log": {"summarize_calls"},
+}
 
 
 def test_all_dags_load(dagbag: Any) -> None:
     assert dagbag.import_errors == {}
-    assert set(dagbag.dags) == {"nightly_emotion_log"}
+    assert set(dagbag.dags) == set(STEPS)
 
 
 def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
@@ -35,35 +45,47 @@ def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
 
 def test_the_docs_are_the_modules_docstring(dagbag: Any) -> None:
     assert "quarantined with its reason" in dagbag.dags["nightly_emotion_log"].doc_md
+    assert "Reads no recording" in dagbag.dags["enrich_emotion_log"].doc_md
+    for dag in dagbag.dags.values():
+        assert "**When it fails.**" in dag.doc_md
 
 
-def test_the_steps_run_one_after_the_other(dagbag: Any) -> None:
-    dag = dagbag.dags["nightly_emotion_log"]
-    order = [
-        "start_night",
-        "plan_recordings",
-        "extract_features",
-        "classify_emotions",
-        "summarize_calls",
-        "validate_tables",
-        "publish_tables",
-        "render_report",
-    ]
+def test_a_night_comes_by_itself_and_an_enrichment_does_not(dagbag: Any) -> None:
+    assert type(dagbag.dags["nightly_emotion_log"].timetable).__name__ == "CronTriggerTimetable"
+    assert type(dagbag.dags["enrich_emotion_log"].timetable).__name__ == "NullTimetable"
+
+
+@pytest.mark.parametrize("dag_id", STEPS)
+def test_the_steps_run_one_after_the_other(dagbag: Any, dag_id: str) -> None:
+    dag, order = dagbag.dags[dag_id], STEPS[dag_id]
     assert set(dag.task_ids) == set(order)
     for before, after in itertools.pairwise(order):
         assert dag.get_task(before).downstream_task_ids == {after}
-    spark = {task.task_id for task in dag.tasks if type(task).__name__ == "SparkStep"}
-    assert spark == {"extract_features", "classify_emotions", "summarize_calls"}
+    assert {task.task_id for task in dag.tasks if type(task).__name__ == "SparkStep"} == SPARK[dag_id]
 
 
-def test_publishing_updates_the_assets(dagbag: Any) -> None:
-    outlets = dagbag.dags["nightly_emotion_log"].get_task("publish_tables").outlets
-    assert {"calls", "emotion_log", "satisfaction_daily", "runs"} <= {asset.name for asset in outlets}
+@pytest.mark.parametrize("dag_id", STEPS)
+def test_every_step_is_of_the_run_that_the_first_task_names(dagbag: Any, dag_id: str) -> None:
+    dag, (first, *steps) = dagbag.dags[dag_id], STEPS[dag_id]
+    pulled = f"{{{{ ti.xcom_pull(task_ids='{first}')['%s'] }}}}"
+    for step in steps:
+        task = dag.get_task(step)
+        given = task.application_args if step in SPARK[dag_id] else task.night
+        assert given == ["--call-date", pulled % "call_date", "--run-id", pulled % "run_id"]
+
+
+@pytest.mark.parametrize("dag_id", STEPS)
+def test_publishing_updates_the_assets(dagbag: Any, dag_id: str) -> None:
+    outlets = dagbag.dags[dag_id].get_task("publish_tables").outlets
+    names = {asset.name for asset in outlets}
+    assert {"calls", "call_events", "surveys", "emotion_log", "satisfaction_daily", "runs"} <= names
+    assert len(names) == len(outlets)
 
 
 def test_no_shell_string_and_no_outside_value_in_a_command(dagbag: Any) -> None:
-    for task in dagbag.dags["nightly_emotion_log"].tasks:
-        assert "Bash" not in type(task).__name__
+    for dag in dagbag.dags.values():
+        for task in dag.tasks:
+            assert "Bash" not in type(task).__name__
 
 
 def test_parsing_takes_under_a_second() -> None:

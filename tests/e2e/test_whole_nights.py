@@ -1,5 +1,7 @@
 """Whole nights through Airflow, Spark and a local S3: what is published, what a rerun changes, what parameters do.
 
+And an enrichment of a night, as ``make enrich`` runs it.
+
 Each night takes about a minute on two cores.
 """
 
@@ -19,6 +21,7 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet
 import pytest
 from rich.console import Console
@@ -26,8 +29,9 @@ from rich.console import Console
 from infra.demo.__main__ import _environment
 from infra.demo.local_s3 import local_s3, upload_folder
 from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
-from infra.night import LocalAirflow, NightFailed, run_night
+from infra.night import LocalAirflow, NightFailed, run_night, what_changed
 from jobs.settings import ROOT
+from jobs.staging import RunKind, RunStaging
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
 from schemas import TABLES
@@ -41,6 +45,8 @@ UNLIKE = {
     "recordings": {"run_id"},
     "emotion_log": {"run_id"},
     "calls": {"run_id"},
+    "call_events": {"run_id"},
+    "surveys": {"run_id"},
     "satisfaction_daily": set(),
     "quarantine": {"run_id", "attempts", "last_seen"},
 }
@@ -53,13 +59,19 @@ class Place:
     out: Path
     environment: Mapping[str, str]
 
-    def night(self, call_date: date = DAY, **parameters: str) -> str:
-        """Run a night; the run's id."""
+    def night(self, call_date: date = DAY, **parameters: str) -> RunStaging:
+        """Run a night."""
+        return self._run(call_date, parameters, "night")
+
+    def enrichment(self, call_date: date = DAY) -> RunStaging:
+        """Enrich a published day."""
+        return self._run(call_date, {}, "enrichment")
+
+    def _run(self, call_date: date, parameters: Mapping[str, str], kind: RunKind) -> RunStaging:
         airflow = LocalAirflow(self.out / "airflow", retry_delay_s=1.0)
         console = Console(markup=False, highlight=False, soft_wrap=True)
-        return run_night(
-            call_date, airflow, LocalStorage(self.out / "staging"), self.environment, console, parameters
-        ).run_id
+        staging = LocalStorage(self.out / "staging")
+        return run_night(call_date, airflow, staging, self.environment, console, parameters, kind)
 
     def read(self, table: str, call_date: date = DAY) -> pa.Table:
         return Warehouse(LocalStorage(self.out / "warehouse")).read(table, call_date=call_date)
@@ -146,6 +158,36 @@ def test_a_night_again_gives_the_same_rows_and_leaves_no_file_behind(
     assert set(place.read("quarantine").column("attempts").to_pylist()) == {2}
 
 
+def test_a_late_survey_and_a_corrected_record_enrich_the_day_without_its_audio(
+    place: Place, first: Mapping[str, pa.Table], tmp_path: Path
+) -> None:
+    """Where the recordings were there is no bucket any more."""
+    before = {name: place.read(name) for name in UNLIKE}
+    call = before["calls"].filter(pa.compute.is_valid(before["calls"]["queue"])).to_pylist()[0]
+    records = [json.loads(line) for line in Path(place.environment["CALLMOOD_CONTACTS"]).read_text().splitlines()]
+    newest = next(row for row in reversed(records) if row["ContactId"] == call["contact_id"])
+    corrected = {**newest, "Queue": {"Name": "Complaints"}, "LastUpdateTimestamp": "2026-11-25T08:00:00Z"}
+    (tmp_path / "contacts.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in [*records, corrected]))
+    answer = {"contact_id": call["contact_id"], "score": 2, "answered_at": "2026-11-23T10:00:00Z"}
+    (tmp_path / "surveys.jsonl").write_text(json.dumps(answer))
+    later = {
+        "CALLMOOD_RECORDINGS": "s3://deleted-since",
+        "CALLMOOD_CONTACTS": str(tmp_path / "contacts.jsonl"),
+        "CALLMOOD_SURVEYS": str(tmp_path / "surveys.jsonl"),
+    }
+    run = Place(place.out, {**place.environment, **later}).enrichment()
+    assert what_changed(run) == "19 calls; 1 changed contact record and 1 new or other survey answer"
+    after = {name: place.read(name) for name in UNLIKE}
+    changed = {row["contact_id"]: row for row in after["calls"].to_pylist()}[call["contact_id"]]
+    assert changed == {**call, "queue": "Complaints", "csat_survey": 2.0, "run_id": run.run_id}
+    for name in ("recordings", "emotion_log", "call_events", "quarantine"):
+        # An enrichment tries nothing, so not even the attempts differ.
+        assert rows(after[name], {"run_id"}) == rows(before[name], {"run_id"}), name
+    last = max(place.read("runs").to_pylist(), key=lambda row: row["published_at"])
+    assert (last["run_id"], last["kind"], last["scored"]) == (run.run_id, "enrichment", 19)
+    assert run.run_id in (place.out / "reports" / DAY.isoformat() / "nightly.html").read_text()
+
+
 def test_roles_and_model_change_what_is_published(place: Place, first: Mapping[str, pa.Table], tmp_path: Path) -> None:
     warmer = tmp_path / "warmer"
     shutil.copytree(ROOT / "ser_model" / "models" / "research", warmer)
@@ -175,9 +217,9 @@ def test_a_day_without_recordings_is_published_too(place: Place) -> None:
 def test_a_day_of_calls_is_not_replaced_by_nothing(place: Place, first: Mapping[str, pa.Table], tmp_path: Path) -> None:
     """A wrong place of the recordings must not empty a published day."""
     layout = tmp_path / "layout.yaml"
-    layout.write_text("name: other\npattern: '(?P<contact_id>x)(?P<time>y)$'\ntime_format: '%Y'\nprefix: 'nowhere/'\n")
+    layout.write_text("name: other\npattern: '(?P<contact_id>x)$'\nprefix: 'nowhere/'\n")
     calls = place.read("calls").num_rows
-    mistaken = Place(place.out, {**place.environment, "CALLMOOD_LAYOUT": str(layout)})
+    mistaken = Place(place.out, {**place.environment, "CALLMOOD_LAYOUTS": str(layout)})
     with pytest.raises(NightFailed, match="CALLMOOD_ALLOW_EMPTY_DAY"):
         mistaken.night()
     assert place.read("calls").num_rows == calls > 0

@@ -21,7 +21,7 @@ from sample_runs import figures, rows_of, staged
 
 import jobs.warehouse
 from jobs.day_lock import DayLock
-from jobs.errors import DayLocked, StepOrderError, StorageError, ValidationFailed
+from jobs.errors import DayLocked, DayPublishedAnew, StepOrderError, StorageError, ValidationFailed
 from jobs.staging import RunStaging
 from jobs.storage import LocalStorage, Storage
 from jobs.warehouse import DAY_TABLES, Warehouse, carry_forward
@@ -210,8 +210,11 @@ def test_replaced_files_stay_for_the_grace(
     warehouse = Warehouse(new_storage("warehouse"), grace_s=7.0)
     warehouse.publish(staged(staging, DAY, "run-1"), figures())
     waited = []
+    other_threads_sleep = time.sleep
 
     def sleep(seconds: float) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return other_threads_sleep(seconds)
         waited.append((seconds, len(parquet_files(warehouse, "calls"))))
 
     monkeypatch.setattr(jobs.warehouse.time, "sleep", sleep)
@@ -310,22 +313,26 @@ def test_a_table_that_was_not_staged_is_named(staging: Storage, warehouse: Wareh
 
 
 @contextmanager
-def code_with(table: Table) -> Iterator[None]:
-    """Let the code's table of this name be another."""
-    tables = {**TABLES, table.name: table}
+def code_with(*changed: Table, without: Iterable[str] = ()) -> Iterator[None]:
+    """Let the code's tables of these names be other ones, and some not be there."""
+    tables = {**TABLES, **{table.name: table for table in changed}}
+    tables = {name: table for name, table in tables.items() if name not in without}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs.warehouse, "TABLES", tables)
-        patch.setattr(jobs.warehouse, "DAY_TABLES", tuple(tables[name] for name in NAMES))
+        patch.setattr(jobs.warehouse, "RUNS", tables["runs"])
+        patch.setattr(jobs.warehouse, "DAY_TABLES", tuple(tables[name] for name in NAMES if name in tables))
         yield
 
 
-def calls_with(columns: list[pa.Field]) -> Table:
-    calls = TABLES["calls"]
-    return Table(calls.name, calls.description, columns, key=calls.key, sort=calls.sort, version=calls.version)
+def table_with(name: str, columns: Iterable[pa.Field]) -> Table:
+    table = TABLES[name]
+    return Table(name, table.description, list(columns), key=table.key, sort=table.sort, version=table.version)
 
 
 CALLS = list(TABLES["calls"].schema)
-OLDER = calls_with([field for field in CALLS if field.name != "csat_survey"])
+OLDER = table_with("calls", [field for field in CALLS if field.name != "csat_survey"])
+OLDER_RUNS = table_with("runs", [field for field in TABLES["runs"].schema if field.name != "kind"])
+NEWER = {"call_events", "surveys"}
 NEXT_DAY = DAY + timedelta(1)
 
 
@@ -337,6 +344,49 @@ def test_a_new_column_is_null_on_older_days(staging: Storage, warehouse: Warehou
     assert warehouse.read("calls").column("csat_survey").null_count == 3
     assert warehouse.read("calls", call_date=DAY).column("csat_survey").null_count == 3
     assert warehouse.read("calls", call_date=DAY).column("duration_s").null_count == 0
+
+
+def test_a_warehouse_made_before_a_table_existed_is_read_and_published_to(
+    staging: Storage, warehouse: Warehouse
+) -> None:
+    with code_with(OLDER_RUNS, without=NEWER):
+        warehouse.publish(staged(staging, DAY, "run-1"), figures())
+    assert warehouse.snapshot().run_ids(DAY) == ("run-1",)
+    for name in NEWER:
+        assert warehouse.read(name, call_date=DAY).equals(TABLES[name].empty())
+    warehouse.publish(staged(staging, NEXT_DAY, "run-2"), figures())
+    for name in NEWER:
+        assert warehouse.read(name, call_date=DAY).num_rows == 0
+        assert warehouse.read(name).num_rows == 3
+    assert warehouse.read("calls").num_rows == 6
+    older, newer = warehouse.read("runs").to_pylist(maps_as_pydicts="strict")
+    assert (older["kind"], newer["kind"]) == (None, "night")
+    assert newer["table_versions"].keys() - older["table_versions"].keys() == NEWER
+    warehouse.publish(staged(staging, DAY, "run-3"), figures())
+    assert {len(rows) for rows in content(warehouse).values()} == {3}
+    assert_clean(warehouse)
+
+
+def test_what_older_code_was_about_to_publish_is_carried_through(tmp_path: Path) -> None:
+    """It died at its first commit, and its intent names neither the newer tables nor what kind of run it was."""
+    place, staging = LocalStorage(tmp_path / "warehouse"), LocalStorage(tmp_path / "staging")
+    warehouse = Warehouse(place)
+    with code_with(OLDER_RUNS, without=NEWER):
+        older = staged(staging, DAY, "run-1")
+        n_tables = len(jobs.warehouse.TABLES)
+        killed = Process(killed_at=n_tables + n_tables - 1 + 2)  # tables made, lock, copies, intent; then the commit
+        with pytest.raises(Killed):
+            killed.publish(place, older)
+    assert killed.done[-1].startswith("commit")
+    intent = json.loads(place.read(f"_intents/{DAY}.json"))
+    del intent["figures"]["kind"]
+    place.write(f"_intents/{DAY}.json", json.dumps(intent).encode())
+    let_the_lease_end(place)
+    warehouse.publish(staged(staging, DAY, "run-2"), figures(kind="enrichment"), based_on=("run-1",))
+    kinds = {row["run_id"]: row["kind"] for row in warehouse.read("runs").to_pylist()}
+    assert kinds == {"run-1": "night", "run-2": "enrichment"}
+    assert views(warehouse) == {"run-2"}
+    assert_clean(warehouse)
 
 
 def test_older_code_publishes_beside_newer_and_drops_no_column(staging: Storage, warehouse: Warehouse) -> None:
@@ -366,7 +416,7 @@ def test_an_incompatible_schema_is_refused(
 ) -> None:
     warehouse.publish(staged(staging, DAY, "run-1"), figures())
     before = content(warehouse, with_run=True)
-    with code_with(calls_with(columns)), pytest.raises(ValidationFailed, match=says):
+    with code_with(table_with("calls", columns)), pytest.raises(ValidationFailed, match=says):
         warehouse.publish(staged(staging, DAY, "run-2"), figures())
     assert content(warehouse, with_run=True) == before
     assert_clean(warehouse)
@@ -485,6 +535,22 @@ def test_a_publisher_taken_for_dead_that_comes_back_changes_nothing(
     assert successor.read("calls").equals(rows_of(TABLES["calls"], DAY, "run-2", 3, "other0"))
     assert successor.read("runs").column("run_id").to_pylist() == ["run-1", "run-2"]
     assert_clean(successor)
+
+
+def test_what_was_made_of_rows_that_were_replaced_since_is_refused(staging: Storage, warehouse: Warehouse) -> None:
+    warehouse.publish(staged(staging, DAY, "run-1"), figures())
+    read = warehouse.snapshot().run_ids(DAY)
+    warehouse.publish(staged(staging, NEXT_DAY, "run-2"), figures())
+    slow, fast = (staged(staging, DAY, f"run-{name}", salt=name) for name in ("slow", "fast"))
+    warehouse.publish(fast, figures(), based_on=read)
+    before = content(warehouse, with_run=True)
+    with pytest.raises(DayPublishedAnew, match=r"2026-11-20 was published anew, by run run-fast, since .* new run"):
+        warehouse.publish(slow, figures(), based_on=read)
+    assert content(warehouse, with_run=True) == before
+    # Its own publication is no other's: a retry only cleans.
+    warehouse.publish(fast, figures(), based_on=read)
+    assert content(warehouse, with_run=True) == before
+    assert_clean(warehouse)
 
 
 # Readers

@@ -20,7 +20,6 @@ from jobs.spark import spark_session
 from jobs.summary import summarize
 from schemas import TABLES
 from schemas import definitions as d
-from schemas.staging import CALL_AUDIO
 from ser_model.taxonomy import EMOTIONS, VALENCE_AROUSAL
 
 pyspark = pytest.importorskip("pyspark")
@@ -42,12 +41,16 @@ HAPPY: Probabilities = {"happy": 1.0}
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn; with probabilities it is classified."""
+    """A turn; with probabilities it is classified.
+
+    One that goes on is the rest of the turn before it of the same role, with a gap between their segments.
+    """
 
     role: str
     start_s: float
     end_s: float
     probabilities: Probabilities | None = None
+    goes_on: bool = False
 
 
 def customer(start_s: float, end_s: float, probabilities: Probabilities | None = None) -> Turn:
@@ -60,12 +63,16 @@ def agent(start_s: float, end_s: float) -> Turn:
 
 @dataclass(frozen=True)
 class Call:
-    """A call and, for those of the table of cases, what is to come out."""
+    """A call and, for those of the table of cases, what is to come out.
+
+    Pauses are heard in the recording; events (kind, start, end) are told by a sidecar.
+    """
 
     name: str
     duration_s: float
     turns: Sequence[Turn]
     pauses: Sequence[tuple[float, float]] = ()
+    events: Sequence[tuple[str, float, float | None]] = ()
     expected: dict[str, Any] = field(default_factory=dict)
     status: str = "scored"
     labels: Sequence[str] = EMOTIONS
@@ -152,6 +159,112 @@ CASES = [
         60,
         [agent(0, 5), customer(45, 55)],
         expected={"non_talk_s": 45.0, "longest_silence_s": 40.0, "review_reasons": ["long_silence"]},
+    ),
+    Call(
+        "a gap between two segments of a turn is no talk, nor is a pause of the recording in it; the turn is one",
+        20,
+        [customer(0, 4), agent(6, 6.5), Turn("customer", 7, 12, NEUTRAL, goes_on=True), agent(13, 14)],
+        pauses=[(4.5, 5.5)],
+        expected={
+            "customer_talk_s": 9.0,
+            "agent_talk_s": 1.5,
+            "overlap_s": 0.0,
+            "longest_turn_s": 12.0,
+            "median_response_gap_s": 1.0,
+            "non_talk_s": 8.5,
+            "longest_silence_s": 6.0,
+        },
+    ),
+    Call(
+        "in a hold the agent's side is music: no talk, no turn, no answer; the customer waits, and is heard",
+        60,
+        [customer(0, 4), agent(5, 45), customer(20, 23), agent(50, 55)],
+        events=[("hold", 10, 40)],
+        expected={
+            "agent_talk_s": 15.0,
+            "customer_talk_s": 7.0,
+            "overlap_s": 0.0,
+            "customer_interruptions": 0,
+            "longest_turn_s": 5.0,
+            "median_response_gap_s": 9.0,
+            "non_talk_s": 38.0,
+            "longest_silence_s": 17.0,
+        },
+    ),
+    Call(
+        "without the hold the same are one turn and an overlap",
+        60,
+        [customer(0, 4), agent(5, 45), customer(20, 23), agent(50, 55)],
+        expected={
+            "agent_talk_s": 45.0,
+            "overlap_s": 3.0,
+            "longest_turn_s": 40.0,
+            "median_response_gap_s": 14.0,
+            "non_talk_s": 11.0,
+        },
+    ),
+    Call(
+        "a customer who goes on as a hold begins interrupts nobody, and neither does an agent cut off by it",
+        40,
+        [agent(5, 20), customer(9.9, 13), customer(28, 33), agent(26, 36)],
+        events=[("hold", 10, 30)],
+        expected={"customer_interruptions": 0, "agent_interruptions": 1, "agent_talk_s": 11.0, "overlap_s": 3.1},
+    ),
+    Call(
+        "holds that touch, overlap and reach beyond the call; one without an end is an instant, and so is a transfer",
+        60,
+        [agent(0, 60), customer(0, 12)],
+        events=[
+            *(("hold", 10, 20), ("hold", 20, 30), ("hold", 25, 28), ("hold", 50, 99)),
+            *(("hold", 5, None), ("transfer", 32, None), ("transfer", 35, 45)),
+        ],
+        expected={"agent_talk_s": 30.0, "overlap_s": 10.0, "longest_turn_s": 20.0, "non_talk_s": 28.0},
+    ),
+    Call(
+        "a pause of the telephone system is a pause as digital silence is, and nothing said in it counts",
+        60,
+        [customer(0, 15, NEUTRAL), agent(20, 40), customer(30, 45, ANGRY)],
+        events=[("pause", 25, 50)],
+        expected={
+            "customer_talk_s": 15.0,
+            "agent_talk_s": 5.0,
+            "overlap_s": 0.0,
+            "longest_turn_s": 15.0,
+            "non_talk_s": 15.0,
+            "longest_silence_s": 10.0,
+            "negative_share": 0.0,
+            "anger_s": 0.0,
+            "satisfaction_index": 60.0,
+        },
+    ),
+    Call(
+        "a pause within the customer's segment leaves what is on either side of it",
+        40,
+        [customer(0, 3, ANGRY), customer(4, 7, HAPPY)],
+        events=[("pause", 1, 5)],
+        expected={"customer_talk_s": 3.0, "negative_share": 0.333333, "positive_share": 0.666667, "anger_s": 1.0},
+    ),
+    Call(
+        "a pause in a hold, heard or told, is a pause and no waiting; one beyond the call is none",
+        60,
+        [customer(0, 5), agent(55, 60)],
+        pauses=[(12, 18)],
+        events=[("hold", 10, 50), ("pause", 16, 20), ("pause", 70, 80)],
+        expected={"non_talk_s": 42.0, "longest_silence_s": 35.0},
+    ),
+    Call(
+        "mono: in a hold both sides' channel is music",
+        60,
+        [Turn("mixed", 0, 15, NEUTRAL), Turn("mixed", 20, 35, ANGRY)],
+        events=[("hold", 18, 40)],
+        expected={"customer_talk_s": None, "longest_turn_s": 15.0, "non_talk_s": 45.0, "negative_share": 0.0},
+    ),
+    Call(
+        "mono: all of it in a hold",
+        30,
+        [Turn("mixed", 0, 15, NEUTRAL)],
+        events=[("hold", 0, 30)],
+        expected={"agent_talk_s": None, "longest_turn_s": None, "non_talk_s": 30.0, "dominant_emotion": None},
     ),
     Call(
         "under 10 s of customer speech has shares, but no index, edge or peak",
@@ -388,7 +501,12 @@ def random_call(seed: int) -> Call:
             at_s = round(end_s + time(0.05, 9), 2)
     duration_s = round(max(turn.end_s for turn in turns) + time(0, 20), 2)
     pause_s = time(0, duration_s / 2)
-    return Call(f"random {seed}", duration_s, turns, pauses=[(pause_s, round(pause_s + time(0.5, 10), 2))])
+    pauses = [(pause_s, round(pause_s + time(0.5, 10), 2))]
+    events = []
+    for kind in ("hold", "hold", "pause") if seed % 2 else ():
+        start_s = time(0, duration_s)
+        events.append((kind, start_s, round(start_s + time(0.3, 12), 2)))
+    return Call(f"random {seed}", duration_s, turns, pauses=pauses, events=events)
 
 
 def angrier(call: Call) -> Call:
@@ -417,10 +535,13 @@ ANGRIER_CALLS = [angrier(call) for call in RANDOM_CALLS]
 def segments(contact_id: str, call: Call) -> Iterator[dict[str, Any]]:
     turns = sorted(call.turns, key=lambda turn: turn.role)
     for role, of_role in groupby(turns, key=lambda turn: turn.role):
-        for turn_index, turn in enumerate(sorted(of_role, key=lambda turn: turn.start_s)):
+        turn_index, segment_index = -1, 0
+        for turn in sorted(of_role, key=lambda turn: turn.start_s):
+            if not turn.goes_on:
+                turn_index, segment_index = turn_index + 1, 0
             pieces = math.ceil((turn.end_s - turn.start_s) / MAX_SEGMENT_S - 1e-9)
             bounds = [round(turn.start_s + MAX_SEGMENT_S * piece, 6) for piece in range(pieces)] + [turn.end_s]
-            for segment_index, (start_s, end_s) in enumerate(pairwise(bounds)):
+            for start_s, end_s in pairwise(bounds):
                 yield {
                     "call_date": DAY,
                     "contact_id": contact_id,
@@ -432,6 +553,7 @@ def segments(contact_id: str, call: Call) -> Iterator[dict[str, Any]]:
                     "classified": turn.probabilities is not None,
                     "run_id": RUN_ID,
                 } | (_classified(turn.probabilities, call.labels) if turn.probabilities is not None else {})
+                segment_index += 1
 
 
 def _classified(probabilities: Probabilities, labels: Sequence[str]) -> dict[str, Any]:
@@ -446,7 +568,7 @@ def _classified(probabilities: Probabilities, labels: Sequence[str]) -> dict[str
     }
 
 
-def recording(contact_id: str | None, call: Call) -> dict[str, Any]:
+def recording(contact_id: str | None, call: Call, **values: Any) -> dict[str, Any]:
     return {
         "call_date": DAY,
         "contact_id": contact_id,
@@ -459,20 +581,22 @@ def recording(contact_id: str | None, call: Call) -> dict[str, Any]:
         "status": call.status,
         "reason_code": None if call.status == "scored" else "no_speech",
         "duration_s": float(call.duration_s),
-        "run_id": RUN_ID,
-    }
-
-
-def call_audio(contact_id: str, call: Call) -> dict[str, Any]:
-    return {
-        "call_date": DAY,
-        "contact_id": contact_id,
-        "source_uri": f"s3://recordings/{contact_id}.wav",
-        "status": "decoded",
-        "duration_s": float(call.duration_s),
         "nonspeech_s": 0.0,
-        "pauses": [{"start_s": float(start), "end_s": float(end)} for start, end in call.pauses],
+        "run_id": RUN_ID,
+        **values,
     }
+
+
+def call_events(contact_id: str, call: Call) -> Iterator[dict[str, Any]]:
+    spans = [("recording", "pause", start_s, end_s) for start_s, end_s in call.pauses]
+    spans += [("sidecar", *event) for event in call.events]
+    for source, kind, start_s, end_s in spans:
+        row = {"call_date": DAY, "contact_id": contact_id, "kind": kind, "source": source, "run_id": RUN_ID}
+        yield row | {"start_s": float(start_s), "end_s": end_s if end_s is None else float(end_s)}
+
+
+def survey(contact_id: str, score: float) -> dict[str, Any]:
+    return {"call_date": DAY, "contact_id": contact_id, "score": score, "answered_at": None, "run_id": RUN_ID}
 
 
 def contact(contact_id: str, queue: str | None, *, expects_recording: bool = True) -> dict[str, Any]:
@@ -505,8 +629,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def run_summary(
-    spark: Any, calls: dict[str, Call], contacts: Sequence[dict[str, Any]] = (), **options: Any
+    spark: Any,
+    calls: dict[str, Call],
+    contacts: Sequence[dict[str, Any]] = (),
+    surveys: Sequence[dict[str, Any]] = (),
+    recordings: Sequence[dict[str, Any]] = (),
+    **options: Any,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The day's rows of calls and satisfaction_daily; ``recordings`` stand beside those of the calls."""
+
     def frame(table: Any, rows: Sequence[dict[str, Any]]) -> Any:
         arrow = pa.Table.from_pylist(list(rows), schema=pa.schema([f.with_nullable(True) for f in table.schema]))
         return spark.createDataFrame(table.conform(arrow))
@@ -514,10 +645,14 @@ def run_summary(
     made, daily = summarize(
         spark,
         emotion_log=frame(TABLES["emotion_log"], [row for key, call in calls.items() for row in segments(key, call)]),
-        call_audio=frame(CALL_AUDIO, [call_audio(key, call) for key, call in calls.items()]),
-        recordings=frame(TABLES["recordings"], [recording(key, call) for key, call in calls.items()]),
+        recordings=frame(TABLES["recordings"], [*(recording(key, call) for key, call in calls.items()), *recordings]),
         contacts=frame(TABLES["contacts"], contacts),
+        call_events=frame(
+            TABLES["call_events"], [row for key, call in calls.items() for row in call_events(key, call)]
+        ),
+        surveys=frame(TABLES["surveys"], surveys),
         call_date=DAY,
+        run_id=RUN_ID,
         **options,
     )
     tables = TABLES["calls"].conform(made.toArrow()), TABLES["satisfaction_daily"].conform(daily.toArrow())
@@ -546,16 +681,27 @@ def reference(call: Call) -> dict[str, Any]:
             grid[round(start_s / STEP_S) : round(end_s / STEP_S)] = True
         return grid
 
-    of_role = {role: [turn for turn in call.turns if turn.role == role] for role in ("customer", "agent")}
+    paused = on_grid([(start_s, end_s) for kind, start_s, end_s in call.events if kind == "pause"])
+    held = on_grid([(start_s, end_s) for kind, start_s, end_s in call.events if kind == "hold"])
+    withheld = {"customer": paused, "agent": paused | held}
+    of_role = {
+        role: [
+            Turn(role, *part)
+            for turn in call.turns
+            if turn.role == role
+            for part in parts(turn.start_s, turn.end_s, withheld[role])
+        ]
+        for role in ("customer", "agent")
+    }
     talking = {role: on_grid([(turn.start_s, turn.end_s) for turn in turns]) for role, turns in of_role.items()}
-    silent = ~(talking["customer"] | talking["agent"] | on_grid(call.pauses))
+    silent = ~(talking["customer"] | talking["agent"] | on_grid(call.pauses) | paused)
     figures: dict[str, Any] = {
         "customer_talk_s": talking["customer"].sum() * STEP_S,
         "agent_talk_s": talking["agent"].sum() * STEP_S,
         "overlap_s": (talking["customer"] & talking["agent"]).sum() * STEP_S,
         "non_talk_s": silent.sum() * STEP_S,
         "longest_silence_s": max(len(list(run)) for is_silent, run in groupby(silent) if is_silent) * STEP_S,
-        "longest_turn_s": max(turn.end_s - turn.start_s for turn in call.turns),
+        "longest_turn_s": max(turn.end_s - turn.start_s for turns in of_role.values() for turn in turns),
         "customer_interruptions": interruptions(of_role["customer"], of_role["agent"]),
         "agent_interruptions": interruptions(of_role["agent"], of_role["customer"]),
         "median_response_gap_s": None,
@@ -568,7 +714,16 @@ def reference(call: Call) -> dict[str, Any]:
             gaps.append(min(answers) - turn.end_s)
     if gaps:
         figures["median_response_gap_s"] = float(np.median(gaps))
-    return figures | moods(call)
+    return figures | moods(call, paused)
+
+
+def parts(start_s: float, end_s: float, withheld: Any) -> Iterator[tuple[float, float]]:
+    """What of a time of the call is not withheld."""
+    steps = range(round(start_s / STEP_S), round(end_s / STEP_S))
+    for is_withheld, run in groupby(steps, key=lambda step: bool(withheld[step])):
+        if not is_withheld:
+            run_steps = list(run)
+            yield round(run_steps[0] * STEP_S, 2), round((run_steps[-1] + 1) * STEP_S, 2)
 
 
 def interruptions(turns: Sequence[Turn], others: Sequence[Turn]) -> int:
@@ -582,8 +737,13 @@ def interruptions(turns: Sequence[Turn], others: Sequence[Turn]) -> int:
     )
 
 
-def moods(call: Call) -> dict[str, Any]:
-    pieces = [row for row in segments("", call) if row["classified"]]
+def moods(call: Call, paused: Any) -> dict[str, Any]:
+    pieces = [
+        {**row, "start_s": start_s, "end_s": end_s}
+        for row in segments("", call)
+        if row["classified"]
+        for start_s, end_s in parts(row["start_s"], row["end_s"], paused)
+    ]
     pieces.sort(key=lambda row: row["start_s"])
     steps = [(row, round((row["end_s"] - row["start_s"]) / STEP_S)) for row in pieces]
     of_segment = np.repeat(np.arange(len(steps)), [count for _, count in steps])
@@ -677,6 +837,8 @@ def test_random_calls_reach_what_they_are_to_try() -> None:
 def test_shares_and_surprise_are_the_whole_speech(summarized: dict[str, dict[str, Any]]) -> None:
     for call in RANDOM_CALLS:
         row = summarized[call.name]
+        if call.events:
+            continue
         speech_s = sum(t.end_s - t.start_s for t in call.turns if t.probabilities)
         surprised_s = sum((t.end_s - t.start_s) * t.probabilities["surprised"] for t in call.turns if t.probabilities)
         shares = row["positive_share"] + row["neutral_share"] + row["negative_share"]
@@ -697,7 +859,7 @@ def test_more_anger_never_raises_the_index(summarized: dict[str, dict[str, Any]]
 def test_talk_and_silence_add_up_to_the_call(summarized: dict[str, dict[str, Any]]) -> None:
     for call in (*CASES, *RANDOM_CALLS):
         row = summarized[call.name]
-        if row["customer_talk_s"] is None or call.pauses:
+        if row["customer_talk_s"] is None or call.pauses or call.events:
             continue
         total_s = row["customer_talk_s"] + row["agent_talk_s"] - row["overlap_s"] + row["non_talk_s"]
         assert total_s == pytest.approx(call.duration_s, abs=0.005), call.name
@@ -766,6 +928,49 @@ def test_a_day_by_hand(spark: Any) -> None:
     support = by_scope["queue", "Support"]
     assert_figures(support, {"index_sum": 0.0, "index_mean": None, "index_low": None, "coverage": 0.0}, {})
     assert_figures(by_scope["queue", None], {"index_mean": 60.0, "index_low": None}, {})
+
+
+def test_a_call_has_its_survey_and_the_agent_of_its_key_where_no_record_names_one(spark: Any) -> None:
+    keyed = recording("keyed", NEUTRAL_CALL, agent_id="agent of the key")
+    known = recording("known", NEUTRAL_CALL, agent_id="agent of the key")
+    made, daily = run_summary(
+        spark,
+        {"plain": NEUTRAL_CALL},
+        [contact("known", "Billing")],
+        surveys=[survey("known", 4.5), survey("of no call", 1.0)],
+        recordings=[keyed, known],
+        by_agent=True,
+    )
+    assert {row["contact_id"]: (row["agent_id"], row["csat_survey"]) for row in made} == {
+        "keyed": ("agent of the key", None),
+        "known": ("agent of Billing", 4.5),
+        "plain": (None, None),
+    }
+    agents = {row["agent_id"]: row["calls_scored"] for row in daily if row["scope"] == "agent"}
+    assert agents == {"agent of the key": 1, "agent of Billing": 1, None: 1}
+
+
+def test_what_is_expected_of_a_day(spark: Any) -> None:
+    """Every contact and every object once; but nothing of customers who opted out."""
+    calls = {"scored": NEUTRAL_CALL}
+    others = [
+        recording("opted out", SILENT, status="skipped", reason_code="opted_out"),
+        recording("mono", SILENT, status="skipped", reason_code="mono_not_separable"),
+        recording("scored", SILENT, status="skipped", reason_code="another_part", source_uri="s3://recordings/2.wav"),
+        *(
+            recording(None, SILENT, reason_code="unknown_layout", source_uri=f"s3://recordings/{name}.wav")
+            for name in ("odd", "odder")
+        ),
+    ]
+    contacts = [contact(name, "Billing") for name in ("scored", "opted out", "unrecorded")]
+    _, daily = run_summary(spark, calls, contacts, recordings=others)
+    found = {(row["scope"], row["queue"]): (row["calls_scored"], row["contacts_expected"]) for row in daily}
+    assert found == {
+        ("total", None): (1, 5),
+        ("queue", "Billing"): (1, 2),
+        ("queue", None): (0, 3),
+        ("team", None): (1, 5),
+    }
 
 
 def test_an_empty_day_has_its_total(spark: Any) -> None:

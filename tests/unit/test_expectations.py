@@ -72,6 +72,15 @@ def classified(**values: Any) -> dict[str, Any]:
     }
 
 
+def an_event(kind: str, start_s: float, end_s: float | None, *, source: str = "sidecar") -> dict[str, Any]:
+    span = {"start_s": start_s, "end_s": end_s}
+    return {"call_date": DAY, "contact_id": MARKED_ID, "kind": kind, "source": source, "run_id": RUN_ID, **span}
+
+
+def a_survey(contact_id: str, score: float) -> dict[str, Any]:
+    return {"call_date": DAY, "contact_id": contact_id, "score": score, "answered_at": AT, "run_id": RUN_ID}
+
+
 def a_day() -> Day:
     """One call scored, one recording quarantined, one skipped."""
     return {
@@ -102,7 +111,7 @@ def a_day() -> Day:
                 clipped_share=0.0,
             ),
             a_recording("broken", "quarantined"),
-            a_recording("opted out", "skipped"),
+            a_recording("opted out", "skipped", reason_code="opted_out"),
         ],
         "emotion_log": [
             a_segment("agent", 0, 0.0, 3.0),
@@ -137,11 +146,18 @@ def a_day() -> Day:
                 "satisfaction_low": 10.0,
                 "satisfaction_high": 30.0,
                 "index_version": 1,
+                "csat_survey": 4.1,
                 "review_reasons": ["low_satisfaction"],
                 "model_id": "m",
                 "run_id": RUN_ID,
             }
         ],
+        "call_events": [
+            an_event("pause", 10.0, 12.5, source="recording"),
+            an_event("hold", 10.0, 20.0),
+            an_event("transfer", 25.0, None),
+        ],
+        "surveys": [a_survey(MARKED_ID, 4.1), a_survey("without a recording", 2.0)],
         "satisfaction_daily": [
             {
                 "call_date": DAY,
@@ -262,7 +278,14 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
     (
         "a call whose recording was skipped",
         changed("recordings", 0, status="skipped", reason_code="opted_out"),
-        {"calls.recording_not_scored", "emotion_log.call_not_scored", "reconciliation.scored_minus_calls"},
+        {
+            "calls.recording_not_scored",
+            "emotion_log.call_not_scored",
+            "call_events.heard_not_scored",
+            "call_events.opted_out",
+            "surveys.opted_out",
+            "reconciliation.scored_minus_calls",
+        },
     ),
     ("a quarantined recording not in quarantine", removed("quarantine", 0), {"recordings.quarantined_without_record"}),
     (
@@ -319,9 +342,29 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
         {"calls.index_misplaced", "reconciliation.index_sum_minus_daily_total"},
     ),
     ("another formula", changed("calls", 0, index_version=0), {"calls.index_version"}),
+    ("less than no sound", changed("recordings", 0, nonspeech_s=-1.0), {"recordings.nonspeech_s"}),
     ("more talk than call", changed("calls", 0, customer_talk_s=31.0), {"calls.beyond_call_s"}),
     ("a negative gap", changed("calls", 0, median_response_gap_s=-1.0), {"calls.median_response_gap_s"}),
     ("an unknown reason", changed("calls", 0, review_reasons=["boring"]), {"calls.unknown_review_reason"}),
+    ("a survey that the call has not", changed("calls", 0, csat_survey=None), {"calls.survey_misplaced"}),
+    ("a survey of another score", changed("surveys", 0, score=2.0), {"calls.survey_misplaced"}),
+    ("a call with the survey of nobody", removed("surveys", 0), {"calls.survey_misplaced"}),
+    ("a survey twice", doubled("surveys"), {"surveys.duplicate_key"}),
+    ("a score that is no number", changed("surveys", 1, score=float("nan")), {"surveys.not_a_number"}),
+    ("a survey of an opt-out", changed("surveys", 1, contact_id="opted out"), {"surveys.opted_out"}),
+    ("an event twice", doubled("call_events"), {"call_events.duplicate_key"}),
+    ("an unknown kind of event", changed("call_events", 1, kind="lunch"), {"call_events.kind"}),
+    ("an unknown source", changed("call_events", 1, source="rumor"), {"call_events.source"}),
+    ("an event that ends before it starts", changed("call_events", 1, end_s=9.0), {"call_events.length_s"}),
+    ("an event without a start", changed("call_events", 1, start_s=None), {"call_events.required_null"}),
+    ("an event of an opt-out", changed("call_events", 1, contact_id="opted out"), {"call_events.opted_out"}),
+    ("a hold that was heard", changed("call_events", 0, kind="hold"), {"call_events.heard_misplaced"}),
+    ("a heard pause without end", changed("call_events", 0, end_s=None), {"call_events.heard_misplaced"}),
+    (
+        "a pause heard in a recording that was not scored",
+        changed("call_events", 0, contact_id="broken"),
+        {"call_events.heard_not_scored"},
+    ),
     (
         "an unknown scope",
         together(doubled("satisfaction_daily"), changed("satisfaction_daily", 3, scope="world", queue=None)),

@@ -8,27 +8,39 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from infra import night
-from infra.demo.__main__ import _environment, _only_day
+from infra.demo.__main__ import _environment
 from infra.demo.__main__ import main as demo
-from infra.demo.errors import DemoError
 from infra.demo.local_s3 import LocalS3
 from infra.night import LocalAirflow, NightFailed
+from jobs.staging import RunStaging, StepMarker
+from jobs.storage import LocalStorage
+from jobs.warehouse import Snapshot, Warehouse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NASTY = "a `touch x` $HOME $(HOME) \"b\" 'c'"
 WAIT_S = 30
 
-# Runs a shell with a child of its own as a process group until it is ended, and says both their ids first.
+# Runs a shell with a child of its own as a process group until it is ended, and says both their ids first. The signals
+# of its arguments reach it while the shell is being started.
 NIGHT = """
-import sys
+import os, signal, subprocess, sys
 from infra.night import _process_group, unwind_on_signals
+
+class Interrupted(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        for number in sys.argv[2:]:
+            os.kill(os.getpid(), int(number))
+
+subprocess.Popen = Interrupted
 unwind_on_signals()
 try:
     with _process_group(["bash", "-c", "sleep 300 & echo $$ $!; wait"], {"PATH": sys.argv[1]}, sys.stdout) as process:
@@ -36,6 +48,15 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
+
+
+@pytest.fixture(autouse=True)
+def signals_stay() -> Iterator[None]:
+    """What main does with signals is for its process, which here is pytest's."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def is_alive(process_id: int) -> bool:
@@ -57,10 +78,10 @@ def wait_until(is_so: Callable[[], bool]) -> bool:
 def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes = []
 
-    def start(*before: str) -> subprocess.Popen[str]:
-        command = [*before, sys.executable, "-c", NIGHT, os.environ["PATH"]]
+    def start(*before: str, signals: Sequence[signal.Signals] = ()) -> subprocess.Popen[str]:
+        command = [*before, sys.executable, "-c", NIGHT, os.environ["PATH"], *(str(int(each)) for each in signals)]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         processes.append(process)
         return process
@@ -68,7 +89,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        with process:  # closes the pipe, which a group that was left would keep open
+            pass
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -86,6 +108,16 @@ def test_a_signal_ends_the_whole_process_group(
     for number in numbers:
         process.send_signal(number)
     assert process.wait(WAIT_S) == 130
+    assert wait_until(lambda: not any(map(is_alive, group)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_comes_while_a_group_is_started_ends_it(
+    started: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    process = started(signals=[number])
+    assert process.wait(WAIT_S) == 130
+    group = children(process)  # of a shell that was ended before it could say them: none
     assert wait_until(lambda: not any(map(is_alive, group)))
 
 
@@ -198,6 +230,7 @@ def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
             ],
         ),
         (["backfill", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--from", NASTY, "--to", "$b"]),
+        (["enrich", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--enrich", "--from", NASTY, "--to", "$b"]),
         (
             ["sql", f"OUT={NASTY}", "Q=select '$1' \"x\""],
             ["-m", "reporting.sql", "--warehouse", f"{NASTY}/warehouse", "select '$1' \"x\""],
@@ -216,20 +249,99 @@ def test_a_night_without_a_date_says_what_to_give(wrong: str, capsys: pytest.Cap
     assert len(said.splitlines()) == 1
 
 
-def test_the_model_is_found_from_the_callers_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    heard: list[object] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(night, "run_night", lambda *arguments: heard.append(arguments[-1]))
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CALLMOOD_RECORDINGS", "s3://recordings")
     for place in ("STAGING", "WAREHOUSE", "REPORTS"):
         monkeypatch.setenv(f"CALLMOOD_{place}", str(tmp_path / place.lower()))
-    try:
-        assert night.main(["--from", "2026-11-20", "--to", "2026-11-20", "--model", "models/mine"]) == 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert heard == [{"model": str(tmp_path / "models" / "mine")}]
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_model_is_found_from_the_callers_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(night, "run_night", lambda *arguments: heard.extend(arguments[-2:]))
+    monkeypatch.chdir(tmp_path)
+    assert night.main(["--from", "2026-11-20", "--to", "2026-11-20", "--model", "models/mine"]) == 0
+    assert heard == [{"model": str(tmp_path / "models" / "mine")}, "night"]
+
+
+def enriched(folder: Path, day: date, **counts: int) -> RunStaging:
+    """The staging of an enrichment that found so much."""
+    run = RunStaging(LocalStorage(folder / "staging"), day, "run")
+    nothing = ("new_records", "changed_records", "moved_contacts", "changed_events", "changed_surveys", "opted_out")
+    run.end(StepMarker("enrich_day", "run", "done", 1.0, {**dict.fromkeys(nothing, 0), **counts}))
+    run.end(StepMarker("summarize_calls", "run", "done", 1.0, {"scored": 1200}))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, "1,200 calls; nothing new"),
+        ({"changed_surveys": 1}, "1,200 calls; 1 new or other survey answer"),
+        (
+            {"new_records": 2, "changed_records": 1, "moved_contacts": 1, "changed_events": 3, "opted_out": 2},
+            "1,200 calls; 2 new contact records, 1 changed contact record, 1 contact that is of another day, 3 "
+            "contacts with other call events and 2 recordings withdrawn for opt-outs",
+        ),
+    ],
+)
+def test_an_enrichment_says_what_it_changed(tmp_path: Path, counts: dict[str, int], said: str) -> None:
+    assert night.what_changed(enriched(tmp_path, date(2026, 11, 20), **counts)) == said
+
+
+ENRICHED = [
+    # published days, those whose enrichment fails, exit status, what is said of each day
+    (["2026-11-20", "2026-11-22"], [], 0, ["never published, and passed over: 2026-11-21", "2026-11-20", "2026-11-22"]),
+    (
+        ["2026-11-20", "2026-11-22"],
+        ["2026-11-22"],
+        1,
+        ["passed over", "2026-11-20 enriched", "2026-11-22 failed: it did"],
+    ),
+    (["2026-11-19"], [], 1, ["passed over: 2026-11-20, 2026-11-21 and 2026-11-22", "there is no day to enrich"]),
+    ([], [], 1, ["passed over: 2026-11-20, 2026-11-21 and 2026-11-22", "there is no day to enrich"]),
+]
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(("published", "failing", "status", "said"), ENRICHED)
+def test_of_a_range_the_published_days_are_enriched(
+    published: list[str],
+    failing: list[str],
+    status: int,
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+
+    def run(call_date: date, *arguments: object) -> RunStaging:
+        assert arguments[-1] == "enrichment"
+        asked.append(call_date.isoformat())
+        if call_date.isoformat() in failing:
+            raise NightFailed("it did")
+        return enriched(tmp_path, call_date, new_records=1)
+
+    days = {date.fromisoformat(day): () for day in published}
+    snapshot = Snapshot(LocalStorage(tmp_path), {"runs": days})
+    monkeypatch.setattr(Warehouse, "snapshot", lambda warehouse, tables: snapshot)
+    monkeypatch.setattr(night, "run_night", run)
+    assert night.main(["--enrich", "--from", "2026-11-20", "--to", "2026-11-22"]) == status
+    assert asked == [day for day in published if day >= "2026-11-20"]
+    text = capsys.readouterr().out
+    places = [text.index(part) for part in said]
+    assert places == sorted(places)
+    assert text.count("enriched: 1,200 calls; 1 new contact record\n") == len(asked) - len(failing)
+
+
+@pytest.mark.usefixtures("settings")
+def test_of_many_days_that_were_never_published_a_few_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert night.main(["--enrich", "--from", "2016-01-01", "--to", "2025-12-31"]) == 1
+    missing, why = capsys.readouterr().out.splitlines()
+    assert missing.endswith("2016-01-06, 2016-01-07 and 3,646 more")
+    assert why.startswith("there is no day to enrich")
 
 
 def test_the_demo_names_a_wrong_date(capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,16 +367,3 @@ def test_the_demo_asks_no_proxy_for_its_own_s3(
         monkeypatch.setenv(name, value)
     made = _environment(LocalS3("http://127.0.0.1:1"), tmp_path, None, "amazon-connect")
     assert made["NO_PROXY"] == made["no_proxy"] == after
-
-
-def test_the_demos_day_is_the_local_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    recording = tmp_path / "CallRecordings" / "2026" / "11" / "20" / "abc_20261120T23:30_UTC.wav"
-    recording.parent.mkdir(parents=True)
-    recording.touch()
-    monkeypatch.delenv("CALLMOOD_TIME_ZONE", raising=False)
-    assert str(_only_day(tmp_path, "amazon-connect")) == "2026-11-20"
-    monkeypatch.setenv("CALLMOOD_TIME_ZONE", "Europe/Berlin")
-    assert str(_only_day(tmp_path, "amazon-connect")) == "2026-11-21"
-    monkeypatch.setenv("CALLMOOD_TIME_ZONE", "Berlin")
-    with pytest.raises(DemoError, match="Europe/Berlin"):
-        _only_day(tmp_path, "amazon-connect")

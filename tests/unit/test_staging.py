@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import StepOrderError
-from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
+from jobs.staging import STEPS, Basis, RunKind, RunSpec, RunStaging, StepMarker
 from jobs.storage import LocalStorage
 from schemas.errors import TableSchemaError
 from schemas.table import Table, call_date, column
@@ -41,6 +43,14 @@ def names(staging: RunStaging) -> list[str]:
 @pytest.fixture
 def staging(tmp_path: Path) -> RunStaging:
     return RunStaging(LocalStorage(tmp_path), DAY, "run-1")
+
+
+NIGHT, ENRICHMENT = STEPS["night"], STEPS["enrichment"]
+A_NIGHT = RunSpec("run-1", DAY, "models/research", ("customer",), "abc", "2026-11-21T08:00:00+00:00")
+SPECS: dict[RunKind, RunSpec] = {
+    "night": A_NIGHT,
+    "enrichment": replace(A_NIGHT, roles=(), basis=Basis(("run-0",), "research-1-0a1b2c3d")),
+}
 
 
 def done(staging: RunStaging, *steps: str) -> None:
@@ -125,8 +135,11 @@ def test_a_table_that_was_never_written_is_named(staging: RunStaging) -> None:
 # Steps
 
 
-def test_a_step_starts_after_the_one_before(staging: RunStaging) -> None:
-    for before, step in pairwise(STEPS):
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_step_starts_after_the_one_before(staging: RunStaging, kind: RunKind) -> None:
+    staging.begin(STEPS[kind][0])
+    staging.start_run(SPECS[kind])
+    for before, step in pairwise(STEPS[kind]):
         with pytest.raises(StepOrderError, match=f"{step} needs {before} to be done in run run-1, but it has not"):
             staging.begin(step)
         done(staging, before)
@@ -136,53 +149,86 @@ def test_a_step_starts_after_the_one_before(staging: RunStaging) -> None:
 @pytest.mark.parametrize(
     "marker",
     [
-        StepMarker(STEPS[0], "run-1", "failed", 1.0, reason="it did"),
-        StepMarker(STEPS[0], "another", "done", 1.0),
+        StepMarker(NIGHT[0], "run-1", "failed", 1.0, reason="it did"),
+        StepMarker(NIGHT[0], "another", "done", 1.0),
     ],
     ids=["failed", "foreign"],
 )
 def test_no_step_starts_on_a_failed_or_foreign_marker(staging: RunStaging, marker: StepMarker) -> None:
+    staging.start_run(SPECS["night"])
     staging.end(marker)
     with pytest.raises(StepOrderError, match=f"but it {marker.status} \\(run {marker.run_id}\\)"):
-        staging.begin(STEPS[1])
+        staging.begin(NIGHT[1])
+
+
+@pytest.mark.parametrize("step", [*NIGHT[1:], *ENRICHMENT[1:]])
+def test_no_step_but_a_first_one_starts_before_the_run_is_there(staging: RunStaging, step: str) -> None:
+    done(staging, *NIGHT, *ENRICHMENT)
+    with pytest.raises(StepOrderError, match="holds no run; start with plan_recordings or enrich_day"):
+        staging.begin(step)
+
+
+@pytest.mark.parametrize(("kind", "others"), [("night", "enrich_day"), ("enrichment", "plan_recordings")])
+def test_a_run_is_a_night_or_an_enrichment(staging: RunStaging, kind: RunKind, others: str) -> None:
+    staging.start_run(SPECS[kind])
+    with pytest.raises(StepOrderError, match=f"{others} is no step of run run-1, whose steps are {STEPS[kind][0]}"):
+        staging.begin(others)
 
 
 def test_starting_a_step_again_takes_back_what_followed(staging: RunStaging) -> None:
-    done(staging, *STEPS[:4])
-    staging.begin(STEPS[1])
-    assert list(staging.markers()) == [STEPS[0]]
+    staging.start_run(SPECS["night"])
+    done(staging, *NIGHT[:4])
+    staging.begin(NIGHT[1])
+    assert list(staging.markers()) == [NIGHT[0]]
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_markers_come_in_the_steps_order_also_before_the_run_is_there(staging: RunStaging, kind: RunKind) -> None:
+    assert staging.markers() == {}
+    done(staging, *reversed(STEPS[kind]))
+    assert tuple(staging.markers()) == STEPS[kind]
 
 
 def test_a_marker_is_read_as_it_was_written(staging: RunStaging) -> None:
-    marker = StepMarker(STEPS[0], "run-1", "failed", 2.5, {"planned": 3}, "no bucket", permanent=True)
-    assert staging.marker(STEPS[0]) is None
+    marker = StepMarker(NIGHT[0], "run-1", "failed", 2.5, {"planned": 3}, "no bucket", permanent=True)
+    assert staging.marker(NIGHT[0]) is None
     staging.end(marker)
-    assert staging.marker(STEPS[0]) == marker
+    assert staging.marker(NIGHT[0]) == marker
 
 
-def test_what_a_run_does_is_read_as_it_was_written(staging: RunStaging) -> None:
+@pytest.mark.parametrize("kind", STEPS)
+def test_what_a_run_does_is_read_as_it_was_written(staging: RunStaging, kind: RunKind) -> None:
     with pytest.raises(StepOrderError, match="holds no run; start with plan_recordings"):
         staging.run_spec()
-    spec = RunSpec("run-1", DAY, "models/research", ("customer",), "abc", "2026-11-21T08:00:00+00:00")
-    staging.start_run(spec)
-    assert staging.run_spec() == spec
+    staging.start_run(SPECS[kind])
+    assert staging.run_spec() == SPECS[kind]
+    assert staging.run_spec().kind == kind
+
+
+def test_a_run_that_older_code_started_is_a_night(staging: RunStaging) -> None:
+    staging.start_run(SPECS["night"])
+    path = f"{staging.folder}/_run.json"
+    older = {name: value for name, value in json.loads(staging.storage.read(path)).items() if name != "basis"}
+    staging.storage.write(path, json.dumps(older).encode())
+    assert staging.run_spec() == SPECS["night"]
 
 
 def test_runs_do_not_see_each_other(staging: RunStaging) -> None:
     other = RunStaging(staging.storage, DAY, "run-2")
     staging.write_table(TABLE, things("a"))
-    done(staging, STEPS[0])
+    done(staging, NIGHT[0])
     assert other.markers() == {}
     with pytest.raises(StepOrderError):
         other.manifest(TABLE)
 
 
 def test_progress_is_the_sum_of_the_tasks(staging: RunStaging) -> None:
-    assert staging.progress(STEPS[1]) == 0
-    staging.report_progress(STEPS[1], "task0", 1, 5)
-    staging.report_progress(STEPS[1], "task0", 4, 5)
-    staging.report_progress(STEPS[1], "task1", 2, 3)
-    assert staging.progress(STEPS[1]) == 6
-    done(staging, STEPS[0])
-    staging.begin(STEPS[1])
-    assert staging.progress(STEPS[1]) == 0
+    assert staging.progress(NIGHT[1]) == 0
+    staging.report_progress(NIGHT[1], "task0", 1, 5)
+    staging.report_progress(NIGHT[1], "task0", 4, 5)
+    staging.report_progress(NIGHT[1], "task1", 2, 3)
+    assert staging.progress(NIGHT[1]) == 6
+    done(staging, NIGHT[0])
+    staging.start_run(SPECS["night"])
+    staging.begin(NIGHT[1])
+    assert staging.progress(NIGHT[1]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import SettingsError, StorageError
-from jobs.staging import STEPS, RunStaging, StepMarker
+from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
 from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, step_main, step_status
 from jobs.storage import LocalStorage
 from schemas.errors import TableSchemaError
@@ -26,8 +26,11 @@ def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStaging:
     return RunStaging(LocalStorage(tmp_path / "staging"), date(2026, 11, 20), "run")
 
 
-def ended(staging: RunStaging, step: str) -> None:
-    staging.end(StepMarker(step, "run", "done", 1.0))
+def ended(staging: RunStaging, *steps: str) -> None:
+    """A night whose steps up to some are done."""
+    staging.start_run(RunSpec("run", staging.call_date, "model", ("customer",), "abc", "2026-11-21T08:00:00+00:00"))
+    for step in steps:
+        staging.end(StepMarker(step, "run", "done", 1.0))
 
 
 def nothing(context: StepContext) -> Mapping[str, float]:
@@ -84,15 +87,13 @@ def test_a_step_waits_for_the_one_before(staging: RunStaging) -> None:
 
 
 def test_a_step_takes_back_the_markers_after_it(staging: RunStaging) -> None:
-    for step in STEPS[:5]:
-        ended(staging, step)
+    ended(staging, *STEPS["night"][:5])
     step_main("extract_features", nothing, None, NIGHT)
     assert list(staging.markers()) == ["plan_recordings", "extract_features"]
 
 
 def test_a_published_run_is_not_computed_again(staging: RunStaging) -> None:
-    for step in STEPS[:6]:
-        ended(staging, step)
+    ended(staging, *STEPS["night"][:6])
     assert step_main("classify_emotions", nothing, None, NIGHT) == EXIT_PERMANENT
     assert step_main("render_report", nothing, None, NIGHT) == 0
 
