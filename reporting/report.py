@@ -7,6 +7,7 @@ contact ids and the recordings' addresses, for those who may see them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
@@ -64,6 +65,8 @@ class ModelNote:
         Whether they may be used commercially.
     accuracy
         A sentence with its measured figures and the protocol; None where the card has none.
+    evaluated_languages
+        What was spoken in the tests that these figures are of: primary language subtags of BCP 47.
     """
 
     labels: tuple[str, ...]
@@ -71,6 +74,7 @@ class ModelNote:
     license: str
     commercial_use: bool
     accuracy: str | None = None
+    evaluated_languages: tuple[str, ...] = ()
 
 
 # The view: calls
@@ -275,7 +279,10 @@ class Moods:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """All calls, or those of a queue: its row of satisfaction_daily, and what became of its recordings."""
+    """All calls, or those of a queue: its row of satisfaction_daily, and what became of its recordings.
+
+    Recordings of customers who opted out are not expected, and not among the skipped ones.
+    """
 
     name: str
     expected: int = 0
@@ -283,6 +290,7 @@ class Group:
     quarantined: int = 0
     skipped: int = 0
     no_recording: int = 0
+    opted_out: int = 0
     coverage: float | None = None
     calls_indexed: int = 0
     index_mean: float | None = None
@@ -324,6 +332,7 @@ class Run:
     """The run that published the tables: its row of runs."""
 
     run_id: str
+    kind: str | None
     model_id: str
     code_version: str
     status: str
@@ -338,6 +347,11 @@ class Run:
     def seconds(self) -> float:
         """Of all steps together."""
         return sum(seconds for _, seconds in self.step_seconds)
+
+    @property
+    def is_enrichment(self) -> bool:
+        """Whether it read no audio, but joined what came later to the day that was published before."""
+        return self.kind == "enrichment"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,11 +369,13 @@ class Night:
     run: Run | None
     agents_classified: bool
     emotions: tuple[str, ...]
+    languages: tuple[tuple[str, int], ...]
+    """The languages of the scored calls, of those that are known: primary subtags, with the calls."""
 
     @property
     def planned(self) -> int:
         """Recordings of the day."""
-        return self.total.scored + self.total.quarantined + self.total.skipped
+        return self.total.scored + self.total.quarantined + self.total.skipped + self.total.opted_out
 
     @property
     def every_path(self) -> bool:
@@ -402,7 +418,14 @@ def night(tables: Tables) -> Night:
         run=last_run(tables["runs"]),
         agents_classified=any(part.role == "agent" and part.emotion for each in to_hear for part in each.speech),
         emotions=tuple(emotion for emotion in figures.EMOTION_COLORS if emotion in shown),
+        languages=_languages(tables),
     )
+
+
+def never_evaluated(languages: Iterable[tuple[str, int]], model: ModelNote) -> tuple[tuple[str, int], ...]:
+    """Of the languages of the calls, those that the model was not evaluated on, the most frequent first."""
+    unknown = (each for each in languages if each[0] not in model.evaluated_languages)
+    return tuple(sorted(unknown, key=lambda each: (-each[1], each[0])))
 
 
 def last_run(runs: pa.Table) -> Run | None:
@@ -449,8 +472,11 @@ def _groups(tables: Tables) -> list[Group]:
     moods = _moods_by_queue(indexed)
     recordings = _with_queue(tables["recordings"], tables["contacts"])
     counts: dict[str | None, dict[str, int]] = {}
-    for row in recordings.group_by(["queue", "status"]).aggregate([([], "count_all")]).to_pylist():
-        counts.setdefault(row["queue"], {})[row["status"]] = row["count_all"]
+    opted_out = pc.fill_null(pc.equal(recordings["reason_code"], "opted_out"), False)
+    outcomes = pc.if_else(opted_out, "opted_out", recordings["status"])
+    recordings = recordings.append_column("outcome", outcomes)
+    for row in recordings.group_by(["queue", "outcome"]).aggregate([([], "count_all")]).to_pylist():
+        counts.setdefault(row["queue"], {})[row["outcome"]] = row["count_all"]
     for row in _without_recording(tables).group_by("queue").aggregate([([], "count_all")]).to_pylist():
         counts.setdefault(row["queue"], {})["no_recording"] = row["count_all"]
 
@@ -460,9 +486,8 @@ def _groups(tables: Tables) -> list[Group]:
     ]
     queues.sort(key=lambda group: (group.index_mean is None, group.index_mean or 0.0, group.name))
     total: Mapping[str, Any] = next(iter(daily.filter(pc.field("scope") == "total").to_pylist()), {})
-    summed = {
-        kind: sum(each.get(kind, 0) for each in counts.values()) for kind in ("quarantined", "skipped", "no_recording")
-    }
+    kinds = ("quarantined", "skipped", "no_recording", "opted_out")
+    summed = {kind: sum(each.get(kind, 0) for each in counts.values()) for kind in kinds}
     overall = _moods(*(pc.mean(indexed[f"{mood}_share"]).as_py() for mood in ("negative", "neutral", "positive")))
     return [_group("All calls", total, overall, summed), *queues]
 
@@ -475,6 +500,7 @@ def _group(name: str, row: Mapping[str, Any], moods: Moods | None, counts: Mappi
         quarantined=counts.get("quarantined", 0),
         skipped=counts.get("skipped", 0),
         no_recording=counts.get("no_recording", 0),
+        opted_out=counts.get("opted_out", 0),
         coverage=row.get("coverage"),
         calls_indexed=int(row.get("calls_indexed") or 0),
         index_mean=row.get("index_mean"),
@@ -509,6 +535,12 @@ def _without_recording(tables: Tables) -> pa.Table:
     expecting = tables["contacts"].filter(pc.field("expects_recording")).select(["contact_id", "queue"])
     recorded = pc.is_in(expecting["contact_id"], value_set=tables["recordings"]["contact_id"].drop_null())
     return expecting.filter(pc.invert(recorded))
+
+
+def _languages(tables: Tables) -> tuple[tuple[str, int], ...]:
+    known = dict(zip(*(tables["contacts"][name].to_pylist() for name in ("contact_id", "language")), strict=True))
+    spoken = Counter(words.primary_language(known.get(each)) for each in tables["calls"]["contact_id"].to_pylist())
+    return tuple(sorted((code, calls) for code, calls in spoken.items() if code is not None))
 
 
 def _by_queue(queues: Sequence[str]) -> str:
@@ -559,7 +591,11 @@ def _coverage_sentence(view: Night) -> str:
     ]
     scored = f"{total.scored:,} of {words.count(total.expected, 'expected call')} were scored"
     covered = "" if total.coverage is None else f", a coverage of {words.percent(total.coverage)}"
-    return f"{scored}{covered}{'; ' + words.listing(rest) if rest else ''}."
+    left_out = words.count(
+        total.opted_out, "recording was left out, its customer", "recordings were left out, their customers"
+    )
+    opted_out = f" {left_out} having opted out." if total.opted_out else ""
+    return f"{scored}{covered}{'; ' + words.listing(rest) if rest else ''}.{opted_out}"
 
 
 def _mood_sentence(view: Night) -> str:
@@ -637,6 +673,7 @@ def render_nightly(
         generated_at=generated_at,
         time_zone=time_zone,
         model=model,
+        never_evaluated=() if model is None else never_evaluated(view.languages, model),
         local=local,
         definitions=d,
         figures=figures,
@@ -686,5 +723,7 @@ def _environment() -> jinja2.Environment:
         "clock": words.clock,
         "duration": words.duration,
         "printable": words.printable,
+        "language": words.language,
+        "listing": words.listing,
     }
     return environment

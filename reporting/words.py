@@ -3,6 +3,7 @@
 Knows nothing of tables, pages or terminals.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -40,14 +41,25 @@ OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
         "mono_not_separable": Outcome(
             "It is mono: customer and agent cannot be told apart.", "Record two channels, a side on each."
         ),
-        "opted_out": Outcome("The customer has opted out; the audio was not fetched.", "Nothing to do."),
-        "unknown_layout": Outcome("Its name fits no known layout.", "Add a layout for it, or move it elsewhere."),
+        "opted_out": Outcome("The customer has opted out: nothing heard in it is kept.", "Nothing to do."),
+        "unknown_layout": Outcome(
+            "Its name fits no known layout.", "Add a layout for it (docs/layouts.md), or move it elsewhere."
+        ),
+        "incomplete_pair": Outcome(
+            "It is one side of a call, and the other side's file is not there.",
+            "Rerun the day when the other has come; if there are many, check the recorder or the layout.",
+        ),
+        "misplaced": Outcome(
+            "It lies under the prefix of another date than the call's.",
+            "Mend the layout's time zone or prefix_days_after (docs/layouts.md), then rerun both days.",
+        ),
         "duplicate": Outcome(
-            "Another recording of the same contact was scored instead.", "Nothing to do, unless there are many."
+            "Another recording of the same contact was taken instead.",
+            "Nothing to do, unless that one is quarantined: then take it away, and rerun the day.",
         ),
         "another_part": Outcome(
-            "The contact has several recordings, and a larger one was scored.",
-            "Nothing to do; its speech is not counted.",
+            "The contact has several recordings, and a larger one was taken; what is said in this one is not counted.",
+            "Nothing to do, unless that one is quarantined: then take it away, and rerun the day.",
         ),
         "fetch_failed": Outcome("The store did not hand it over, after several tries.", "Rerun the day later."),
         "archived": Outcome(
@@ -71,6 +83,34 @@ def outcome(reason_code: str) -> Outcome:
     """Say a reason code in plain words; of one that has none here, the code itself."""
     says = f"{reason_code.replace('_', ' ').capitalize()}."
     return OUTCOMES.get(reason_code, Outcome(says, "See the column detail of the table quarantine."))
+
+
+_LANGUAGES: Final = (
+    "am Amharic, ar Arabic, bg Bulgarian, bn Bengali, ca Catalan, cs Czech, da Danish, de German, el Greek, en "
+    "English, es Spanish, et Estonian, fa Persian, fi Finnish, fr French, gu Gujarati, he Hebrew, hi Hindi, hr "
+    "Croatian, hu Hungarian, id Indonesian, it Italian, ja Japanese, kn Kannada, ko Korean, lt Lithuanian, lv "
+    "Latvian, ml Malayalam, mr Marathi, ms Malay, nl Dutch, no Norwegian, pa Punjabi, pl Polish, pt Portuguese, "
+    "ro Romanian, ru Russian, sk Slovak, sl Slovenian, sr Serbian, sv Swedish, sw Swahili, ta Tamil, te Telugu, "
+    "th Thai, tl Tagalog, tr Turkish, uk Ukrainian, ur Urdu, vi Vietnamese, zh Chinese"
+)
+LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
+    {code: name for code, _, name in (entry.partition(" ") for entry in _LANGUAGES.split(", "))}
+)
+"""Names of languages that call centers speak much, by their primary subtag of BCP 47."""
+
+NO_LANGUAGE: Final = frozenset({"mis", "mul", "und", "zxx"})
+"""Primary subtags that stand for no language in particular."""
+
+
+def primary_language(tag: str | None) -> str | None:
+    """Take the primary subtag out of a language tag (BCP 47, of any case, also with ``_``); None where it says none."""
+    found = re.fullmatch(r"([a-z]{2,3})([-_][a-z0-9]+)*", (tag or "").strip().lower())
+    return None if found is None or found[1] in NO_LANGUAGE else found[1]
+
+
+def language(code: str) -> str:
+    """Say a language by its primary subtag: with its name, where it is here."""
+    return f"{LANGUAGES[code]} ({code})" if code in LANGUAGES else f"language {code}"
 
 
 def printable(text: str) -> str:

@@ -69,6 +69,9 @@ class ModelCard:
         Measured figures, with the protocol that they were measured by.
     test_speakers
         Of each training corpus, the speakers that the network never heard (``model.yaml`` may omit it).
+    evaluated_languages
+        What was spoken in the tests that `metrics` are of: primary language subtags of BCP 47 (``model.yaml`` may
+        omit it: then none is known).
     """
 
     name: str
@@ -84,6 +87,7 @@ class ModelCard:
     training_commit: str
     metrics: Mapping[str, Any]
     test_speakers: Mapping[str, tuple[str, ...]]
+    evaluated_languages: tuple[str, ...] = ()
 
     @property
     def model_id(self) -> str:
@@ -125,6 +129,9 @@ class ModelCard:
             test_speakers={
                 corpus: tuple(map(str, speakers)) for corpus, speakers in (values.get("test_speakers") or {}).items()
             },
+            evaluated_languages=tuple(
+                _value(values, "evaluated_languages", list) if "evaluated_languages" in values else ()
+            ),
         )
         card._check()
         return card
@@ -146,6 +153,7 @@ class ModelCard:
             "corpora": list(self.corpora),
             "training_commit": self.training_commit,
             "test_speakers": {corpus: list(speakers) for corpus, speakers in self.test_speakers.items()},
+            "evaluated_languages": list(self.evaluated_languages),
             "metrics": dict(self.metrics),
         }
 
@@ -159,6 +167,14 @@ class ModelCard:
         if unknown or len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise ModelCardError(
                 f"labels are {list(self.labels)}; expected at least two different ones of {list(EMOTIONS)}"
+            )
+        languages = self.evaluated_languages
+        if len(set(languages)) != len(languages) or not all(
+            isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}", code) for code in languages
+        ):
+            raise ModelCardError(
+                f"evaluated_languages are {list(languages)}; expected different primary language subtags of BCP 47, "
+                "such as en (in quotes where YAML reads them otherwise: 'no')"
             )
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise ModelCardError(f"temperature is {self.temperature}; expected a positive number (1 for none)")

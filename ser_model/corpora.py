@@ -56,6 +56,8 @@ class Corpus:
     ----------
     name, title
         The name used on the command line, and the corpus's own.
+    language
+        What is spoken: a primary language subtag of BCP 47.
     pattern
         Matches the end of a clip's path below the corpus folder, without its suffix; groups ``speaker`` and
         ``label``.
@@ -71,6 +73,7 @@ class Corpus:
 
     name: str
     title: str
+    language: str
     pattern: str
     labels: Mapping[str, str]
     license: str
@@ -107,6 +110,7 @@ _CORPORA: Final = (
     Corpus(
         name="ravdess",
         title="RAVDESS, speech (English, North American)",
+        language="en",
         pattern=r"03-01-(?P<label>0[1-8])-0[12]-0[12]-0[12]-(?P<speaker>\d\d)",
         labels={
             "01": "neutral",
@@ -126,6 +130,7 @@ _CORPORA: Final = (
     Corpus(
         name="emodb",
         title="Berlin Database of Emotional Speech (German)",
+        language="de",
         pattern=r"(?P<speaker>\d\d)[ab]\d\d(?P<label>[WLEAFTN])[a-z]",
         labels={
             "W": "angry",
@@ -147,6 +152,7 @@ _CORPORA: Final = (
     Corpus(
         name="tess",
         title="Toronto emotional speech set (English, Canadian)",
+        language="en",
         # One clip of the original is named OA_bite_neutral.
         pattern=r"(?P<speaker>[OY]A)F?_[a-z]+_(?P<label>angry|disgust|fear|happy|neutral|ps|sad)",
         labels={
@@ -166,6 +172,7 @@ _CORPORA: Final = (
     Corpus(
         name="nemo",
         title="nEMO (Polish)",
+        language="pl",
         pattern=r"(?P<speaker>[A-Z]{2}\d)_(?P<label>anger|fear|happiness|neutral|sadness|surprised)_\d+",
         labels={
             "anger": "angry",
@@ -182,6 +189,7 @@ _CORPORA: Final = (
     Corpus(
         name="ased",
         title="ASED v1 (Amharic)",
+        language="am",
         pattern=r"(?P<label>[nfhsa])\d-\d\d-\d\d-0[12]-(?P<speaker>\d\d)",
         labels={"n": "neutral", "f": "fearful", "h": "happy", "s": "sad", "a": "angry"},
         license="none stated: research only",
@@ -191,6 +199,7 @@ _CORPORA: Final = (
     Corpus(
         name="turev",
         title="TurEV-DB (Turkish, single words)",
+        language="tr",
         pattern=r"(?P<label>Angry|Calm|Happy|Sad)/(?P<speaker>\d+)_\w+",
         labels={"Angry": "angry", "Calm": "calm", "Happy": "happy", "Sad": "sad"},
         license="CC BY-NC-ND 4.0",

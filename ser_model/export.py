@@ -6,7 +6,8 @@ speakers by the exported file. The card's numbers come from here, never from a h
 
 import hashlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -89,11 +90,17 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
     ]
     protocol = _protocol(config, run)
     metrics = {"protocol": protocol, "results": [_summary(result) for result in evaluations]}
-    _write_card(ModelCard.from_dict({**card.to_dict(), "metrics": metrics}), model_folder)
+    card = replace(card, metrics=metrics, evaluated_languages=languages([result.corpus for result in evaluations]))
+    _write_card(card, model_folder)
     readme = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         _card_values(config, network, card, evaluations, protocol)
     )
     (model_folder / README_FILE).write_text(readme, encoding="utf-8")
+
+
+def languages(corpora: Iterable[str]) -> tuple[str, ...]:
+    """Return what is spoken in corpora, each language once, as primary subtags of BCP 47."""
+    return tuple(dict.fromkeys(CORPORA[name].language for name in corpora))
 
 
 def export_network(network: EmotionNetwork, spec: FeatureSpec, path: Path) -> None:
@@ -205,6 +212,7 @@ def _card_values(
         "feature_hash": card.feature_spec.hash,
         "commit": card.training_commit,
         "corpora": corpora,
+        "languages": ", ".join(card.evaluated_languages),
         "protocol": textwrap.fill(protocol, _CARD_WIDTH),
         "figures": rows,
         "confusion_of": f"{CORPORA[shown.corpus].title}, {shown.condition}, {shown.n} clips",

@@ -14,6 +14,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from ser_model.classifier import Classifier, ModelCard, emotion_set, softmax
+from ser_model.corpora import CORPORA
 from ser_model.errors import (
     ModelCardError,
     ModelContractError,
@@ -174,19 +175,23 @@ def test_a_network_that_returns_no_number_for_a_segment_is_named(make_folder: Ma
 
 
 def test_card_and_repr_say_what_the_model_is(make_folder: MakeFolder) -> None:
-    classifier = Classifier.load(make_folder(change={"test_speakers": {"emodb": ["09"]}}))
+    told = {"test_speakers": {"emodb": ["09"]}, "evaluated_languages": ["de", "hsb"]}
+    classifier = Classifier.load(make_folder(change=told))
     card = classifier.card
     assert card.labels == LABELS
     assert card.feature_spec == SPEC
     assert card.model_id == f"mean-1.0-{card.sha256[:8]}"
     assert card.test_speakers == {"emodb": ("09",)}
+    assert card.evaluated_languages == ("de", "hsb")
+    assert ModelCard.from_dict(card.to_dict()) == card
     for part in (card.model_id, "log_mel: float32 [batch, frames, 64]", "neutral, happy, angry", "8000 Hz", "CC0-1.0"):
         assert part in repr(classifier)
 
 
-def test_card_round_trip(make_folder: MakeFolder) -> None:
+def test_a_card_without_what_may_be_omitted(make_folder: MakeFolder) -> None:
     card = ModelCard.load(make_folder())
     assert ModelCard.from_dict(card.to_dict()) == card
+    assert (card.test_speakers, card.evaluated_languages) == ({}, ())
 
 
 @pytest.mark.parametrize("key", sorted(card_values(b"")))
@@ -210,6 +215,11 @@ def test_a_missing_key_is_named(make_folder: MakeFolder, key: str) -> None:
         ({"commercial_use": "no"}, "commercial_use .* expected bool"),
         ({"sha256": "abc"}, "expected 64 hexadecimal digits"),
         ({"features": {"n_mels": 64}}, r"features .* missing \['f_max_hz'"),
+        ({"evaluated_languages": "en"}, "evaluated_languages .* expected list"),
+        ({"evaluated_languages": ["English"]}, r"evaluated_languages are \['English'\]; expected .* such as en"),
+        ({"evaluated_languages": ["en-US"]}, "primary language subtags"),
+        ({"evaluated_languages": ["en", "en"]}, "expected different"),
+        ({"evaluated_languages": [False]}, "YAML reads them otherwise: 'no'"),
     ],
 )
 def test_a_wrong_value_is_named(make_folder: MakeFolder, change: dict[str, Any], message: str) -> None:
@@ -341,6 +351,9 @@ def test_the_shipped_model_keeps_the_contract_and_its_licence_is_stated() -> Non
     assert card.license in (SHIPPED / "LICENSE-WEIGHTS").read_text()
     assert card.model_id in (SHIPPED / "README.md").read_text()
     assert (SHIPPED / "model.onnx").stat().st_size <= 2_000_000
+    # What export writes: the languages of the corpora that it was measured on.
+    measured = [CORPORA[result["corpus"]].language for result in card.metrics["results"]]
+    assert card.evaluated_languages == tuple(dict.fromkeys(measured)) == ("en", "de")
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

@@ -7,7 +7,7 @@ import random
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from io import StringIO
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from infra.demo.summary import print_summary
 from jobs import render_report
-from jobs.settings import load_settings
+from jobs.settings import ROOT, load_settings
 from jobs.staging import RunSpec, RunStaging
 from jobs.step import StepContext
 from jobs.storage import LocalStorage
@@ -44,6 +44,7 @@ from reporting.report import (
 from schemas import TABLES
 from schemas import definitions as d
 from ser_model import errors as ser_errors
+from ser_model.classifier import ModelCard
 from ser_model.taxonomy import EMOTIONS, MOOD, VALENCE_AROUSAL
 
 DAY = date(2026, 11, 20)
@@ -229,6 +230,8 @@ def _daily(rows: Mapping[str, list[dict[str, Any]]], scope: str, queue: str | No
     calls, contacts = (
         [row for row in rows[name] if scope == "total" or row["queue"] == queue] for name in ("calls", "contacts")
     )
+    opted_out = {row["contact_id"] for row in rows["recordings"] if row["reason_code"] == "opted_out"}
+    contacts = [row for row in contacts if row["contact_id"] not in opted_out]
     indices = [call["satisfaction_index"] for call in calls]
     row: dict[str, Any] = {"scope": scope, "queue": queue if scope == "queue" else None}
     row |= {"contacts_expected": len(contacts), "calls_scored": len(calls), "calls_indexed": len(calls)}
@@ -260,6 +263,7 @@ def _run(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "audio_hours": sum(call["duration_s"] for call in rows["calls"]) / 3600,
         "step_seconds": [("plan_recordings", 1.2), ("extract_features", 21.5), ("publish_tables", 75.0)],
         "status": "published",
+        "kind": "night",
         "table_versions": [("calls", 3), ("runs", 4)],
         "published_at": GENERATED_AT - timedelta(minutes=1),
     }
@@ -378,11 +382,12 @@ def test_counts_reconcile(page: Page) -> None:
         "not_scored.skipped.opted_out": 1,
         "not_scored.expected.no_recording": 2,
     }
-    for outcome in ("quarantined", "skipped", "no_recording"):
+    for outcome in ("quarantined", "skipped", "no_recording", "opted_out"):
         by_queue = sum(page.one(f"queue.{queue}.{outcome}") for queue in ("Billing", "Support", "Sales"))
         assert page.one(f"total.{outcome}") == by_queue > 0
     scored, expected = page.one("total.calls_scored"), page.one("total.contacts_expected")
-    assert scored + sum(lines.values()) == expected
+    assert scored + sum(lines.values()) == expected + page.one("total.opted_out")
+    assert page.one("total.opted_out") == 1
 
 
 @pytest.mark.parametrize("night_options", [{}, {"calls": 0, "odd": (), "unrecorded": 0}, {"calls": 40}])
@@ -500,6 +505,70 @@ def test_what_the_model_is_comes_from_its_card(tables: dict[str, pa.Table]) -> N
         assert said not in without
     assert "AI Act, Article 5(1)(f)" in without
     assert "Only the customer's side is classified by default" in without
+
+
+def in_languages(tables: Mapping[str, pa.Table], *spoken: str | None) -> dict[str, pa.Table]:
+    """The same night, its calls in these languages by turns."""
+    calls = tables["calls"]["contact_id"].to_pylist()
+    tags = {contact: spoken[number % len(spoken)] for number, contact in enumerate(calls)}
+    contacts = tables["contacts"]
+    of_contacts = pa.array([tags.get(contact, "xx") for contact in contacts["contact_id"].to_pylist()], pa.string())
+    at = contacts.schema.get_field_index("language")
+    return {**tables, "contacts": contacts.set_column(at, contacts.schema.field("language"), of_contacts)}
+
+
+ENGLISH_MODEL = replace(MODEL, evaluated_languages=("en", "de"))
+LANGUAGES = [
+    (("en-US", "en_GB", "EN", "de-AT", None, ""), ENGLISH_MODEL, None),
+    (("English", "und", "zxx-Latn", "42", "e"), ENGLISH_MODEL, None),
+    (
+        ("es-US", "en-US", "ES", None),
+        ENGLISH_MODEL,
+        "12 of the day's 24 scored calls are in Spanish (es): by its card the model was never evaluated on this "
+        "language, so nothing is known of how right it is on those calls.",
+    ),
+    (
+        ("pt_BR", "fr", "fr-CA", "en", "yue-Hant-HK", "en"),
+        ENGLISH_MODEL,
+        "8 of the day's 24 scored calls are in French (fr), 4 in Portuguese (pt) and 4 in language yue: by its card "
+        "the model was never evaluated on these languages, ",
+    ),
+    (
+        ("en",),
+        MODEL,
+        "24 of the day's 24 scored calls are in English (en): by its card the model was never evaluated on",
+    ),
+    (("es", *["en"] * 23), ENGLISH_MODEL, "1 of the day's 24 scored calls is in Spanish (es): by its card"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoken", "model", "expected"), LANGUAGES, ids=[", ".join(map(str, e[0]))[:40] for e in LANGUAGES]
+)
+def test_languages_that_the_model_was_never_evaluated_on_are_named(
+    tables: dict[str, pa.Table], spoken: tuple[str | None, ...], model: ModelNote, expected: str | None
+) -> None:
+    text = " ".join(Page(render(in_languages(tables, *spoken), model=model)).text.split())
+    assert (expected or "What is known of its accuracy.") in text
+    assert ("never evaluated" in text) == (expected is not None)
+    if expected is not None:
+        assert text.index("never evaluated") < text.index("What is known of its accuracy.") < text.index("It is.")
+    assert "never evaluated" not in Page(render(in_languages(tables, *spoken))).text
+
+
+def test_an_enrichment_says_that_it_is_one(tables: dict[str, pa.Table]) -> None:
+    row = tables["runs"].to_pylist()[0]
+    pages = {
+        kind: Page(
+            render({**tables, "runs": pa.Table.from_pylist([{**row, "kind": kind}], TABLES["runs"].schema)})
+        ).text
+        for kind in ("night", "enrichment", None)
+    }
+    assert "no audio was read" in pages["enrichment"]
+    assert "an hour of the steps' time" not in pages["enrichment"]
+    assert pages["night"] == pages[None]
+    assert "no audio was read" not in pages["night"]
+    assert "an hour of the steps' time" in pages["night"]
 
 
 def test_classified_agents_are_announced(tables: dict[str, pa.Table]) -> None:
@@ -624,7 +693,16 @@ def is_recording_error(kind: object) -> bool:
 
 
 HEADLINES = [
-    ({}, "24 of 31 expected calls were scored, a coverage of 77%; 3 quarantined, 2 skipped and 2 without a recording."),
+    (
+        {},
+        "24 of 30 expected calls were scored, a coverage of 80%; 3 quarantined, 1 skipped and 2 without a recording. "
+        "1 recording was left out, its customer having opted out. ",
+    ),
+    (
+        {"odd": [Odd("skipped", "opted_out", 4)], "unrecorded": 0},
+        "24 of 24 expected calls were scored, a coverage of 100%. 4 recordings were left out, their customers having "
+        "opted out. ",
+    ),
     ({"odd": (), "unrecorded": 0}, "24 of 24 expected calls were scored, a coverage of 100%."),
     (
         {"odd": (), "unrecorded": 1, "calls": 400, "minutes": (0.5, 0.7)},
@@ -780,10 +858,25 @@ def test_the_step_reports_what_is_published(tables: dict[str, pa.Table], tmp_pat
     assert "Anger is highest" in page.html
 
 
+def test_the_report_says_nothing_of_another_model_than_the_days(
+    tables: dict[str, pa.Table], caplog: pytest.LogCaptureFixture
+) -> None:
+    shipped = str(ROOT / "ser_model" / "models" / "research")
+    run = night(tables).run
+    assert run is not None
+    note = render_report.model_note(shipped, None)
+    assert note is not None
+    assert note.evaluated_languages == ("en", "de")
+    assert render_report.model_note(shipped, run) is None
+    assert "the day was classified by m-1-00000000, and CALLMOOD_MODEL is research-" in caplog.text
+    card = ModelCard.load(Path(shipped))
+    assert render_report.model_note(shipped, replace(run, model_id=card.model_id)) == note
+
+
 def run_figures(runs: pa.Table) -> RunFigures:
     row = runs.to_pylist(maps_as_pydicts="strict")[0]
     names = ("model_id", "code_version", "planned", "scored", "quarantined", "skipped", "suppressed", "ignored")
-    names += ("audio_hours", "step_seconds", "coverage", "scored_of_planned", "status")
+    names += ("audio_hours", "step_seconds", "coverage", "scored_of_planned", "status", "kind")
     return RunFigures(**{name: row[name] for name in names})
 
 

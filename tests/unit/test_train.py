@@ -299,6 +299,7 @@ def test_an_exported_run_is_a_model_that_learned_its_task(
     card = classifier.card
     assert (card.name, card.labels, card.corpora) == ("tiny", TINY_LABELS, ("ravdess",))
     assert card.test_speakers == {"ravdess": ("04",)}
+    assert card.evaluated_languages == ("en",)
     assert not card.commercial_use
     results = card.metrics["results"]
     assert [(result["condition"], result["n"], result["speakers"]) for result in results] == [
