@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
@@ -34,7 +34,7 @@ from jobs.fields import (
 from jobs.identity import keyed_hash
 from jobs.layouts import local_date
 from jobs.settings import Settings
-from jobs.tabular import EXPECTED_FILES, Complain, Row, encodable, kind_of, places, read_places
+from jobs.tabular import EXPECTED_FILES, BadRow, Complain, Row, encodable, kind_of, places, read_places
 from schemas import TABLES
 
 if TYPE_CHECKING:
@@ -213,7 +213,9 @@ class ContactReader:
         fields = mapped_fields(settings.contact_columns)
         _check_attributes(settings, {field.name for field in fields})
         self._attributes = [field.name for field in fields if field.name.startswith(ATTRIBUTE)]
-        self._reader = FieldReader(fields, ZoneInfo(settings.records_time_zone))
+        zone = ZoneInfo(settings.records_time_zone)
+        self._reader = FieldReader(fields, zone)
+        self._id_reader = FieldReader([field for field in fields if field.name == "contact_id"], zone)
         self._carried = settings.attributes
         self._opt_out = settings.opt_out_attribute
         told_by = {"opt_out", "attributes"} if self._opt_out else {"opt_out"}
@@ -238,6 +240,14 @@ class ContactReader:
         carried = tuple((name, text) for name in self._carried if (text := _as_text(attributes.get(name))) is not None)
         recordings = values.pop("recordings", None) or ()
         return ContactRecord(**values, opted_out=opted_out, attributes=carried, recordings=recordings)
+
+    def contact_id(self, row: Row) -> str | None:
+        """The contact of a row that is no record, where at least that can be read."""
+        try:
+            contact_id: str = self._id_reader.read(row, lambda _: None)["contact_id"]
+        except BadRow:
+            return None
+        return contact_id
 
     def _opted_out(self, attributes: Mapping[str, Any], complain: Complain) -> bool:
         value = attributes.get(self._opt_out) if self._opt_out else None
@@ -273,9 +283,13 @@ def _as_text(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class ContactRecords:
-    """The newest record of each contact, and how much was wrong."""
+    """The newest record of each contact, and how much was wrong.
+
+    ``left_out`` are the contacts that have rows, none of which is a record.
+    """
 
     by_contact: Mapping[str, ContactRecord]
+    left_out: Set[str] = frozenset()
     bad_rows: int = 0
     bad_fields: int = 0
     superseded: int = 0
@@ -308,10 +322,16 @@ def read_contacts(settings: Settings, days: Iterable[date], *, needed: bool = Tr
     reader = ContactReader(settings)
     by_contact: dict[str, ContactRecord] = {}
     superseded = 0
+    left_out: set[str] = set()
 
     def take(row: Row, complain: Complain) -> None:
         nonlocal superseded
-        record = reader.read(row, complain)
+        try:
+            record = reader.read(row, complain)
+        except BadRow:
+            if (contact_id := reader.contact_id(row)) is not None:
+                left_out.add(contact_id)
+            raise
         known = by_contact.get(record.contact_id)
         if known is not None:
             superseded += 1
@@ -344,7 +364,7 @@ def read_contacts(settings: Settings, days: Iterable[date], *, needed: bool = Tr
             reading.bad_rows,
             reading.bad_fields,
         )
-    return ContactRecords(by_contact, reading.bad_rows, reading.bad_fields, superseded)
+    return ContactRecords(by_contact, left_out - by_contact.keys(), reading.bad_rows, reading.bad_fields, superseded)
 
 
 def contact_day(record: ContactRecord, layouts: Layouts, settings: Settings) -> date:

@@ -230,7 +230,8 @@ def without_opted_out(
     opted_out = {
         contact_id
         for contact_id in _ids(recordings)
-        if opt_outs.holds(records.contacts.get(contact_id)) or opt_outs.lists(keys.get(contact_id))
+        if opt_outs.holds(records.contacts.get(contact_id), left_out=contact_id in records.left_out)
+        or opt_outs.lists(keys.get(contact_id))
     }
     already = opted_out_contacts(recordings)
     withdrawn = _only(recordings, opted_out - already).select(_OF_THE_OBJECT)

@@ -32,11 +32,14 @@ class OptOuts:
         The customer keys of the list, as in ``contacts.customer_key``.
     secret
         The key of the keyed hashes; not needed where the list is empty.
+    asked_for
+        Whether the settings say how customers opt out.
     """
 
-    def __init__(self, keys: Iterable[str] = (), secret: bytes = b"") -> None:
+    def __init__(self, keys: Iterable[str] = (), secret: bytes = b"", *, asked_for: bool = False) -> None:
         self._keys = frozenset(keys)
         self._secret = secret
+        self._asked_for = asked_for
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
@@ -53,15 +56,19 @@ class OptOuts:
         """
         _check(settings)
         if settings.opt_outs is None:
-            return cls()
+            return cls(asked_for=settings.asks_for_opt_outs)
         keys = _read(settings.opt_outs, settings)
         log.info("%d customer keys are on the list of those who opted out", len(keys))
-        return cls(keys, settings.identity_secret())
+        return cls(keys, settings.identity_secret(), asked_for=True)
 
-    def holds(self, record: ContactRecord | None) -> bool:
-        """Whether the contact's customer opted out; of a contact without a record nobody can tell."""
+    def holds(self, record: ContactRecord | None, *, left_out: bool = False) -> bool:
+        """Whether the contact's customer opted out.
+
+        Of a contact without a record nobody can tell; but one whose record was left out as wrong (``left_out``) counts
+        as one who did, where customers can.
+        """
         if record is None:
-            return False
+            return left_out and self._asked_for
         if record.opted_out:
             return True
         if not self._keys or record.customer is None:

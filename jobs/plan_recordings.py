@@ -132,7 +132,7 @@ def run(context: StepContext) -> Mapping[str, float]:
     records = read_day_records(settings, [*days, days[-1] + timedelta(days=1)])
 
     listing = list_day(settings, layouts, records.contacts, context.call_date)
-    rows = plan_rows(listing.stored, layouts, records.contacts, opt_outs, _agent_ids(settings))
+    rows = plan_rows(listing.stored, layouts, records, opt_outs, _agent_ids(settings))
     plan = plan_table(rows, context.call_date, context.run_id)
     # What is misplaced is of another day, and so is its contact.
     of_the_day = plan.filter(pc.not_equal(pc.fill_null(plan["reason_code"], ""), MISPLACED.reason_code))
@@ -225,7 +225,7 @@ def _objects(client: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any
 def plan_rows(
     stored: Iterable[StoredRecording],
     layouts: Layouts,
-    contacts: Mapping[str, ContactRecord],
+    records: DayRecords,
     opt_outs: OptOuts,
     agent_id: Callable[[str], str],
 ) -> Iterator[PlanRow]:
@@ -251,8 +251,8 @@ def plan_rows(
         else:
             by_contact[each.key.contact_id].append(each)
     for contact_id, objects in by_contact.items():
-        record = contacts.get(contact_id)
-        opted_out = opt_outs.holds(record)
+        record = records.contacts.get(contact_id)
+        opted_out = opt_outs.holds(record, left_out=contact_id in records.left_out)
         for recording, outcome in _outcomes(objects):
             yield _row(recording, OPTED_OUT if opted_out else outcome, record, agent_id)
 
@@ -364,7 +364,7 @@ def _warn(plan: pa.Table, records: DayRecords, settings: Settings) -> None:
     reasons = Counter(plan.filter(pc.equal(plan["status"], "quarantined"))["reason_code"].to_pylist())
     if reasons:
         log.warning("quarantined: %s", ", ".join(f"{count} as {reason}" for reason, count in sorted(reasons.items())))
-    if settings.opt_outs or settings.opt_out_attribute or "opt_out" in settings.contact_columns:
+    if settings.asks_for_opt_outs:
         planned = plan.filter(pc.equal(plan["status"], "planned"))["contact_id"].to_pylist()
         unknown = sum(contact_id not in records.contacts for contact_id in planned)
         if unknown:

@@ -36,6 +36,8 @@ class DayRecords:
     ----------
     contacts
         The newest contact record of each contact.
+    left_out
+        The contacts of which there are rows that are no records, and no record.
     events
         The call events of each contact.
     surveys
@@ -47,6 +49,7 @@ class DayRecords:
     """
 
     contacts: Mapping[str, ContactRecord]
+    left_out: Set[str]
     events: Mapping[str, Sequence[CallEvent]]
     surveys: Mapping[str, Survey]
     counts: Mapping[str, int]
@@ -150,4 +153,4 @@ def read_day_records(settings: Settings, days: Sequence[date], *, contacts_neede
         "unknown_events": sum(len(found) for contact, found in events.by_contact.items() if contact not in known),
         "unknown_surveys": len(surveys.by_contact.keys() - known),
     }
-    return DayRecords(contacts.by_contact, events.by_contact, surveys.by_contact, counts)
+    return DayRecords(contacts.by_contact, contacts.left_out, events.by_contact, surveys.by_contact, counts)

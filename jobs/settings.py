@@ -204,6 +204,11 @@ class Settings(StoreSettings):
         return tuple(dict.fromkeys(roles))
 
     @property
+    def asks_for_opt_outs(self) -> bool:
+        """Whether customers can opt out: by a list, an attribute or a column."""
+        return bool(self.opt_outs or self.opt_out_attribute or "opt_out" in self.contact_columns)
+
+    @property
     def zone(self) -> ZoneInfo:
         """The time zone of the call dates."""
         return ZoneInfo(self.time_zone)

@@ -223,7 +223,7 @@ def test_the_contact_of_a_misplaced_recording_is_of_another_day(tmp_path: Path) 
         **{name: rows(name) for name in ("quarantine", "call_events")},
     )
     starts = {"a": LATER, "b": LATER, "e": EARLIER, "f": EARLIER}
-    found = DayRecords({name: ContactRecord(name, start) for name, start in starts.items()}, {}, {}, {})
+    found = DayRecords({name: ContactRecord(name, start) for name, start in starts.items()}, set(), {}, {}, {})
     staging = RunStaging(LocalStorage(tmp_path), DAY, "new")
     enriched, changes = join(published, found, {"a", "c", "e"}, staging, settings)
     assert enriched.contacts["contact_id"].to_pylist() == ["a", "d", "f"]

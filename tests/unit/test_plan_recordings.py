@@ -463,6 +463,18 @@ def test_by_a_list_of_customer_keys(plan: Callable[..., Planned], tmp_path: Path
     assert found.outcomes() == {connect("c1"): ("skipped", "opted_out"), connect("c2"): ("planned", None)}
 
 
+@pytest.mark.parametrize(("settings", "outcome"), [(OPT_OUT, ("skipped", "opted_out")), ({}, ("planned", None))])
+def test_a_record_that_is_wrong_may_have_been_an_opt_out(
+    plan: Callable[..., Planned], settings: dict[str, Any], outcome: tuple[str, str | None]
+) -> None:
+    """Where customers can opt out, whoever's record cannot be read is not scored; a right record beside it tells."""
+    wrong = {"InitiationTimestamp": "at noon"}
+    records = [record("c1", **wrong), record("c2", **wrong), record("c2"), record("c3"), {"ContactId": 7}]
+    found = plan([connect(contact) for contact in ("c1", "c2", "c3")], records=records, **settings)
+    planned = ("planned", None)
+    assert found.outcomes() == {connect("c1"): outcome, connect("c2"): planned, connect("c3"): planned}
+
+
 def test_without_a_record_nobody_knows_and_the_log_says_so(
     plan: Callable[..., Planned], caplog: pytest.LogCaptureFixture
 ) -> None:
