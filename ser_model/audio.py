@@ -317,6 +317,7 @@ class _Resampler:
         """Take in a block, float32 ``[shape=(n, streams)]``, give what is ready, ``[shape=(streams, n)]``."""
         if self._stream is not None:
             block = self._stream.resample_chunk(block, last=last)
+            np.clip(block, -1, 1, out=block)  # between two samples a wave can be higher than both
         return np.ascontiguousarray(block.T)
 
     def rest(self) -> Samples:

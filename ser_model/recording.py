@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Final, Literal
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ from ser_model.voice import voice_evidence, voices
 
 ChannelKind = Literal["two_channel", "identical", "mono"]
 
+IN_MEMORY_BYTES: Final = 2**26
+"""Of a channel whose samples take more than this (70 minutes at 8 kHz) they are kept in a temporary file."""
 EXCERPT_S: Final = 1.0
 """Of a piece that is not classified, so much is looked at to tell a voice."""
 _PCM16: Final = np.float32(32767)
@@ -145,15 +148,15 @@ class SegmentExtractor:
         roles = call.roles
         if roles == ("mixed",):
             self._check_mixed("both sides in one channel")
-        heard = _Listener(rate_hz, len(roles), n_samples=round((call.info.duration_s + 1) * rate_hz))
-        for block in call.blocks():
-            heard.listen(block)
-        levels = heard.levels()
-        kind: ChannelKind = "mono" if len(roles) == 1 else "two_channel"
-        if len(roles) == 2 and is_one_signal(levels[:, 0], max_gain_db=self.speech.echo_margin_db):
-            self._check_mixed("one signal in both channels")
-            kind, roles, levels = "identical", ("mixed",), levels[:1]
-        segments, nonspeech_s = self._segments(levels, roles, heard)
+        with _Listener(rate_hz, len(roles)) as heard:
+            for block in call.blocks():
+                heard.listen(block)
+            levels = heard.levels()
+            kind: ChannelKind = "mono" if len(roles) == 1 else "two_channel"
+            if len(roles) == 2 and is_one_signal(levels[:, 0], max_gain_db=self.speech.echo_margin_db):
+                self._check_mixed("one signal in both channels")
+                kind, roles, levels = "identical", ("mixed",), levels[:1]
+            segments, nonspeech_s = self._segments(levels, roles, heard)
         if not segments:
             raise NoSpeech(f"found no speech in {call.info.duration_s:.0f} s; check the recorder's line")
         return RecordingSegments(
@@ -236,23 +239,25 @@ def _segment(role: Role, turn: Piece, piece: _Piece) -> Segment:
 
 
 class _Listener:
-    """Hears a recording block by block: keeps all levels, and as 16 bit the samples."""
+    """Hears a recording block by block: keeps all levels, and as 16 bit the samples, long ones in files."""
 
-    def __init__(self, sample_rate_hz: int, n_channels: int, n_samples: int) -> None:
+    def __init__(self, sample_rate_hz: int, n_channels: int) -> None:
         self._frame_length = round(FRAME_S * sample_rate_hz)
-        # Pages of what is silent, or is announced and does not come, are never touched and take no memory.
-        self._kept = [np.zeros(n_samples, dtype=np.int16) for _ in range(n_channels)]
+        self._kept = [SpooledTemporaryFile(IN_MEMORY_BYTES) for _ in range(n_channels)]  # noqa: SIM115 - closed on exit
         self._levels: list[BandLevelsDb] = []
         self._rest = np.empty((n_channels, 0), dtype=np.float32)
-        self._n_samples = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._kept:
+            file.close()
 
     def listen(self, block: npt.NDArray[np.float32]) -> None:
-        """Take in a block, float32 ``[shape=(channels, n)]``."""
-        start, end = self._n_samples, self._n_samples + block.shape[1]
-        self._n_samples = end
-        for samples, kept in zip(block, self._kept, strict=True):
-            if samples.any():
-                kept[start:end] = np.clip(samples * _PCM16, -32768, 32767)[: len(kept) - start]
+        """Take in a block, float32 ``[shape=(channels, n)]``, full scale 1."""
+        for samples, file in zip((block * _PCM16).astype(np.int16), self._kept, strict=True):
+            file.write(samples.data)
         block = np.concatenate((self._rest, block), axis=1)
         whole = block.shape[1] // self._frame_length * self._frame_length
         self._rest = block[:, whole:]
@@ -271,7 +276,10 @@ class _Listener:
         -------
         float32 ``[shape=(n,)]``.
         """
-        kept = self._kept[channel][start * self._frame_length : end * self._frame_length]
+        n_bytes = self._frame_length * np.dtype(np.int16).itemsize
+        file = self._kept[channel]
+        file.seek(start * n_bytes)
+        kept = np.frombuffer(file.read((end - start) * n_bytes), dtype=np.int16)
         samples: npt.NDArray[np.float32] = kept.astype(np.float32) / _PCM16
         samples -= samples.mean()
         return samples
