@@ -258,7 +258,8 @@ class _Listener:
         """Take in a block, float32 ``[shape=(channels, n)]``, full scale 1."""
         for samples, file in zip((block * _PCM16).astype(np.int16), self._kept, strict=True):
             file.write(samples.data)
-        block = np.concatenate((self._rest, block), axis=1)
+        if self._rest.size:
+            block = np.concatenate((self._rest, block), axis=1)
         whole = block.shape[1] // self._frame_length * self._frame_length
         self._rest = block[:, whole:]
         self._levels.append(

@@ -149,6 +149,11 @@ def test_constant_samples_are_digital_silence(sample: np.ndarray, expected: floa
     assert (band_levels(sample.astype(np.float32), 80) == expected).all()
 
 
+def test_every_16_bit_value_held_is_digital_silence() -> None:
+    held = np.repeat(np.arange(-32768, 32768, dtype=np.float32) / 32768, 80)
+    assert (band_levels(held, 80) == DIGITAL_SILENCE_DB).all()
+
+
 def test_levels_are_those_of_the_signal_without_dc() -> None:
     square = np.tile([0.6, 0.4], 400).astype(np.float32)
     assert np.allclose(band_levels(square, 80)[0], 20 * np.log10(0.1), atol=1e-3)
