@@ -44,6 +44,9 @@ CLIPPED_LEVEL: Final = 0.979
 LENGTH_TOLERANCE_S: Final = 0.5
 """How much less than announced may be there: an MP3's announced length counts its encoder's padding."""
 
+_OF_16_BIT: Final = frozenset({"PCM_16", "ULAW", "ALAW"})
+"""Encodings that are decoded as 16 bit and made float here, which is several times as fast as libsndfile's floats."""
+
 # libsndfile's word for a length that the container does not tell.
 _NO_LENGTH: Final = 2**63 - 1
 
@@ -156,7 +159,11 @@ class AudioReader:
         """The next block, float32 ``[shape=(n, channels)]``; empty at the end."""
         rate_hz = self.info.sample_rate_hz
         try:
-            block: Samples = self._sound.read(int(BLOCK_S * rate_hz), dtype="float32", always_2d=True)
+            n_frames = int(BLOCK_S * rate_hz)
+            if self._sound.subtype in _OF_16_BIT:
+                steps = self._sound.read(n_frames, dtype="int16", always_2d=True)
+                return np.multiply(steps, np.float32(1 / 32768), dtype=np.float32)
+            block: Samples = self._sound.read(n_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             why = error.error_string.strip().rstrip(".")
             raise TruncatedRecording(
