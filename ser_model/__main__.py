@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ser_model.corpora import CORPORA, CorpusContents, read_corpus
 from ser_model.errors import EvaluationError, SerModelError
+from ser_model.taxonomy import EMOTIONS
 
 TRAINING_MODULES = ("torch", "onnx", "onnxscript")
 SHIPPED_MODEL = Path(__file__).parent / "models" / "research"
@@ -106,11 +107,11 @@ def _read_corpora(options: argparse.Namespace) -> dict[str, CorpusContents]:
         found = contents[name]
         print(
             f"{name}: {len(found.clips)} clips of {len({clip.speaker for clip in found.clips})} speakers"
-            f"; {len(found.duplicates)} duplicates dropped, {len(found.unknown)} names not understood",
+            f"; {len(found.duplicates)} duplicates dropped, {len(found.unknown)} not understood",
             flush=True,
         )
-        for path in found.unknown:
-            print(f"  not understood: {path.relative_to(folder)}")
+        for what in found.unknown:
+            print(f"  not understood: {what}")
     return contents
 
 
@@ -183,8 +184,10 @@ def _corpora(options: argparse.Namespace) -> None:
         _read_corpora(options)
         return
     for corpus in CORPORA.values():
-        print(f"{corpus.name:<8} {corpus.title}; {corpus.license}")
-        print(f"         {', '.join(sorted(corpus.emotions))}")
+        use = "commercial use allowed" if corpus.commercial_use else "no commercial use"
+        print(f"{corpus.name:<8} {corpus.title}; language {corpus.language}")
+        print(f"         {', '.join(emotion for emotion in EMOTIONS if emotion in corpus.emotions)}")
+        print(f"         licence: {corpus.license} ({use})")
         print(f"         {corpus.source}")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_model.corpora import CORPORA, Clip, read_corpus, read_samples, trim_silence
+from ser_model.corpora import CORPORA, Clip, clip_samples, read_corpus, read_samples, trim_silence
 from ser_model.errors import CorpusError
 from ser_model.taxonomy import EMOTIONS
 
@@ -40,15 +40,35 @@ NAMES = [
     ("nemo", "samples/EB0_sadness_12.wav", "EB0", "sad", None),
     ("nemo", "samples/EB0_surprised_12.wav", "EB0", "surprised", None),
     ("nemo", "samples/EB0_neutral_12.wav", "EB0", "neutral", None),
-    ("ased", "01Neutral/n1-01-01-01-01.wav", "01", "neutral", None),
-    ("ased", "02Fearful/f3-02-01-02-20.wav", "20", "fearful", None),
-    ("ased", "03Happy/h2-02-01-02-20.wav", "20", "happy", None),
-    ("ased", "04Sad/s4-04-02-01-29.wav", "29", "sad", None),
-    ("ased", "05Angry/a5-04-02-01-29.wav", "29", "angry", None),
+    ("ased", "01Neutral/n1-01-01-01-01.wav", "01", "neutral", "female"),
+    ("ased", "02Fearful/f3-02-01-02-20.wav", "20", "fearful", "male"),
+    ("ased", "03Happy/h2-02-01-02-20.wav", "20", "happy", "male"),
+    ("ased", "04Sad/s4-04-02-01-29.wav", "29", "sad", "female"),
+    ("ased", "05Angry/a5-04-02-01-65.wav", "65", "angry", None),
     ("turev", "Angry/1157_kz_acik.wav", "1157", "angry", None),
     ("turev", "Calm/1157_kz_acik.wav", "1157", "calm", None),
     ("turev", "Happy/1157_kz_acik.wav", "1157", "happy", None),
     ("turev", "Sad/6783_kz_vurgu.opus", "6783", "sad", None),
+    ("cremad", "AudioWAV/1001_DFA_ANG_XX.wav", "1001", "angry", "male"),
+    ("cremad", "AudioWAV/1002_IEO_DIS_HI.wav", "1002", "disgusted", "female"),
+    ("cremad", "AudioWAV/1091_TIE_FEA_LO.wav", "1091", "fearful", "female"),
+    ("cremad", "1090_IOM_HAP_MD.flac", "1090", "happy", "male"),
+    ("cremad", "AudioWAV/1001_WSI_NEU_XX.wav", "1001", "neutral", "male"),
+    ("cremad", "AudioWAV/1040_ITH_SAD_X.wav", "1040", "sad", "male"),
+    ("savee", "AudioData/DC/a01.wav", "DC", "angry", "male"),
+    ("savee", "AudioData/JE/d15.wav", "JE", "disgusted", "male"),
+    ("savee", "AudioData/JK/f03.wav", "JK", "fearful", "male"),
+    ("savee", "AudioData/KL/h03.wav", "KL", "happy", "male"),
+    ("savee", "AudioData/KL/n30.wav", "KL", "neutral", "male"),
+    ("savee", "AudioData/DC/sa07.wav", "DC", "sad", "male"),
+    ("savee", "AudioData/DC/su07.wav", "DC", "surprised", "male"),
+    ("savee", "ALL/JE_sa01.wav", "JE", "sad", "male"),
+    ("emovdb", "bea/Amused/amused_1-15_0001.wav", "bea", "amused", "female"),
+    ("emovdb", "sam/Angry/anger_336-364_0349.wav", "sam", "angry", "male"),
+    ("emovdb", "jenie_Disgusted/disgust_113-140_0113.wav", "jenie", "disgusted", "female"),
+    ("emovdb", "EmoV-DB_sorted/josh/Neutral/neutral_1-28_0023.wav", "josh", "neutral", "male"),
+    ("emovdb", "bea/Sleepy/sleepiness_1-28_0015.opus", "bea", "sleepy", "female"),
+    ("emovdb", "josh_Amused/amused_225_252_0226.wav", "josh", "amused", "male"),
 ]
 
 
@@ -71,7 +91,7 @@ def test_a_name_means_what_the_corpus_says(
 
 def test_every_label_of_every_corpus_is_in_the_table_above() -> None:
     assert {(corpus, emotion) for corpus, _, _, emotion, _ in NAMES} == {
-        (corpus.name, emotion) for corpus in CORPORA.values() for emotion in corpus.emotions
+        (corpus.name, emotion) for corpus in CORPORA.values() if corpus.pattern for emotion in corpus.emotions
     }
 
 
@@ -86,16 +106,22 @@ def test_every_label_of_every_corpus_is_in_the_table_above() -> None:
         ("nemo", "samples/EB0_anger_1.wav", "samples/EB0_boredom_1.wav"),
         ("ased", "04Sad/s4-04-02-01-29.wav", "04Sad/S4-04-02-01-29.wav"),
         ("turev", "Sad/6783_kz_vurgu.wav", "Sad (old)/6783_kz_vurgu.wav"),
+        ("cremad", "AudioWAV/1001_DFA_ANG_XX.wav", "AudioWAV/1001_DFA_SUR_XX.wav"),
+        ("cremad", "AudioWAV/1001_DFA_ANG_XX.wav", "__MACOSX/AudioWAV/._1001_DFA_ANG_XX.wav"),
+        ("savee", "AudioData/DC/a01.wav", "AudioData/DC/s01.wav"),
+        ("savee", "AudioData/DC/a01.wav", "AudioData/XY/a01.wav"),
+        ("emovdb", "bea/Angry/anger_1-28_0001.wav", "bea/Angry/neutral_1-28_0001.wav"),
+        ("emovdb", "bea/Angry/anger_1-28_0001.wav", "noe/Angry/anger_1-28_0001.wav"),
     ],
 )
 def test_a_name_that_does_not_fit_is_reported_not_guessed(
     tmp_path: Path, corpus: str, known: str, unknown: str
 ) -> None:
     write_file(tmp_path, known)
-    odd = write_file(tmp_path, unknown)
+    write_file(tmp_path, unknown)
     contents = read_corpus(corpus, tmp_path)
     assert [clip.path for clip in contents.clips] == [tmp_path / known]
-    assert contents.unknown == (odd,)
+    assert contents.unknown == (unknown,)
 
 
 def test_other_files_are_nothing_to_report(tmp_path: Path) -> None:
@@ -106,10 +132,10 @@ def test_other_files_are_nothing_to_report(tmp_path: Path) -> None:
 
 def test_of_clips_with_the_same_bytes_the_first_is_kept(tmp_path: Path) -> None:
     first = write_file(tmp_path, "Actor_01/03-01-03-01-02-01-01.wav", b"the same")
-    second = write_file(tmp_path, "Actor_01/03-01-03-01-02-02-01.wav", b"the same")
+    write_file(tmp_path, "Actor_01/03-01-03-01-02-02-01.wav", b"the same")
     contents = read_corpus("ravdess", tmp_path)
     assert [clip.path for clip in contents.clips] == [first]
-    assert contents.duplicates == (second,)
+    assert contents.duplicates == ("Actor_01/03-01-03-01-02-02-01.wav",)
 
 
 def test_clips_are_sorted(tmp_path: Path) -> None:
@@ -136,7 +162,40 @@ def test_a_corpus_says_where_it_is_from_and_what_it_allows(corpus) -> None:  # t
     assert corpus.emotions <= set(EMOTIONS)
     assert corpus.license
     assert corpus.source
-    assert corpus.commercial_use == (corpus.name == "emodb")
+    assert corpus.commercial_use == (corpus.name in ("emodb", "cremad", "calls"))
+
+
+def test_sexes_are_as_many_as_the_corpora_say() -> None:
+    """RAVDESS: 12 of 24 women; CREMA-D: 43 of 91; EmoDB: 5 of 10; EmoV-DB: 2 of 4; SAVEE: men alone."""
+    women = {name: list(corpus.sexes.values()).count("female") for name, corpus in CORPORA.items()}
+    assert {name: women[name] for name in ("ravdess", "cremad", "emodb", "emovdb", "savee")} == {
+        "ravdess": 12,
+        "cremad": 43,
+        "emodb": 5,
+        "emovdb": 2,
+        "savee": 0,
+    }
+    assert [len(CORPORA[name].sexes) for name in ("ravdess", "cremad", "emodb")] == [24, 91, 10]
+
+
+def test_a_corpus_is_found_wherever_it_lies_below_the_folder_and_a_second_copy_is_dropped(tmp_path: Path) -> None:
+    """Copies of RAVDESS and TESS that go round hold everything twice, a folder deeper."""
+    for folder in ("Actor_01", "audio_speech_actors_01-24/Actor_01"):
+        write_file(tmp_path, f"{folder}/03-01-01-01-01-01-01.wav", b"the same")
+    contents = read_corpus("ravdess", tmp_path)
+    assert (len(contents.clips), len(contents.duplicates)) == (1, 1)
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "PCM_16"), (".flac", "PCM_16"), (".opus", "OPUS")])
+@pytest.mark.parametrize("name", ["AudioWAV/1001_DFA_ANG_XX", "AudioData/DC/a01", "bea/Angry/anger_1-28_0001"])
+def test_a_clip_is_read_in_each_format(tmp_path: Path, name: str, suffix: str, subtype: str) -> None:
+    corpus = {"AudioWAV": "cremad", "AudioData": "savee", "bea": "emovdb"}[name.split("/")[0]]
+    path = tmp_path / f"{name}{suffix}"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, tone(1, 16000), 16000, format="OGG" if suffix == ".opus" else None, subtype=subtype)
+    (clip,) = read_corpus(corpus, tmp_path).clips
+    assert clip.emotion == "angry"
+    assert len(clip_samples(clip, 8000)) == pytest.approx(8000, abs=10)
 
 
 @pytest.mark.shared
@@ -176,6 +235,40 @@ def test_samples_come_at_the_rate_asked_for_in_one_channel(tmp_path: Path, rate_
     assert samples.dtype == np.float32
     np.testing.assert_allclose(samples[500:7500], tone(1, 8000)[500:7500], atol=2e-3)
     assert len(samples) == 8000
+
+
+def test_a_piece_of_one_channel_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([tone(3, 8000, 0.5, 200), tone(3, 8000, 0.2, 600)], axis=1), 8000, "FLOAT")
+    piece = clip_samples(Clip(path, "calls", "c1", "sad", channel=1, start_s=1.0, end_s=2.25), 8000)
+    np.testing.assert_allclose(piece, tone(3, 8000, 0.2, 600)[8000:18000], atol=1e-6)
+    with pytest.raises(CorpusError, match="has 2 channels; expected one of index 2"):
+        read_samples(path, 8000, channel=2)
+
+
+def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"a\.wav cannot be read"):
+        read_samples(write_file(tmp_path, "a.wav"), 8000)
+
+
+LABELS = ("neutral", "happy", "angry")
+
+
+@pytest.mark.parametrize(
+    ("emotion", "annotations", "targets", "agreed"),
+    [
+        ("angry", (), [0, 0, 1], True),
+        ("angry", ("angry", "angry", "neutral"), [1 / 3, 0, 2 / 3], True),
+        ("neutral", ("angry", "neutral"), [0.5, 0, 0.5], False),
+        ("angry", ("angry", "angry", "sad"), [0, 0, 1], True),
+    ],
+)
+def test_annotators_become_probabilities(
+    emotion: str, annotations: tuple[str, ...], targets: list[float], agreed: bool
+) -> None:
+    clip = Clip(Path("a.wav"), "calls", "c1", emotion, annotations=annotations)
+    np.testing.assert_allclose(clip.targets(LABELS), targets)
+    assert clip.agreed is agreed
 
 
 def test_silence_at_both_ends_is_cut_and_none_within() -> None:

@@ -257,7 +257,7 @@ def test_corpora_are_listed(ravdess: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["corpora"]) == 0
     assert "TurEV-DB" in capsys.readouterr().out
     assert main(["corpora", "--corpus", f"ravdess={ravdess}"]) == 0
-    assert "12 clips of 2 speakers; 0 duplicates dropped, 0 names not understood" in capsys.readouterr().out
+    assert "12 clips of 2 speakers; 0 duplicates dropped, 0 not understood" in capsys.readouterr().out
 
 
 def test_only_unheard_speakers_are_measured(model: Path) -> None:
