@@ -15,10 +15,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_model.corpora import CORPORA, CorpusContents, read_corpus
 from ser_model.errors import EvaluationError, SerModelError
 from ser_model.taxonomy import EMOTIONS
+
+if TYPE_CHECKING:
+    from ser_model.evaluate import Evaluation
 
 TRAINING_MODULES = ("torch", "onnx", "onnxscript")
 SHIPPED_MODEL = Path(__file__).parent / "models" / "research"
@@ -66,7 +70,14 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure a model")
     evaluate.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="model folder (default: shipped)")
-    evaluate.add_argument("--condition", default="g711", help="clean or g711 (default: g711)")
+    evaluate.add_argument(
+        "--condition", default="g711", help="clean, g711, gsm, opus, noise20, noise10, loss3 or all (default: g711)"
+    )
+    evaluate.add_argument(
+        "--noise",
+        type=Path,
+        help="folder of recorded noise for noise20 and noise10, such as ESC-10 (default: noise with speech's spectrum)",
+    )
     evaluate.add_argument("--speakers", help="speakers, comma-separated (default: the model's test speakers)")
     evaluate.add_argument("--json", type=Path, help="write the figures to this file")
     _add_corpora(evaluate)
@@ -139,9 +150,12 @@ def _export(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ser_model.classifier import Classifier
+    from ser_model.conditions import LINE_RATE_HZ, conditions, read_noises
     from ser_model.evaluate import evaluate, unheard_clips
 
     classifier = Classifier.load(options.model)
+    known = conditions(read_noises(options.noise, LINE_RATE_HZ, "test") if options.noise else ())
+    chosen = list(known) if options.condition == "all" else [options.condition]
     results = []
     for name, contents in _read_corpora(options).items():
         if options.speakers:
@@ -151,24 +165,34 @@ def _evaluate(options: argparse.Namespace) -> None:
                 raise EvaluationError(f"{name} has no speakers {sorted(wanted)}")
         else:
             clips = unheard_clips(classifier.card, name, contents.clips)
-        result = evaluate(classifier, clips, options.condition)
-        results.append(result.to_dict())
-        low, high = result.uar_interval
-        print(
-            f"{name}, {result.condition}: UAR {result.uar:.3f} (95% {low:.3f} to {high:.3f}), "
-            f"accuracy {result.accuracy:.3f}, macro F1 {result.macro_f1:.3f}, mood UAR {result.mood_uar:.3f}, "
-            f"ECE {result.ece:.3f}, {result.n} clips of {len(result.speakers)} speakers"
-        )
-        for label in result.labels:
-            figures = result.per_class[label]
-            print(
-                f"  {label:<10} precision {figures.precision:.2f}  recall {figures.recall:.2f}"
-                f"  F1 {figures.f1:.2f}  n {figures.n}"
+        for condition in chosen:
+            result = evaluate(classifier, clips, condition, known)
+            noise = (
+                {"noise": options.noise.name if options.noise else "speech-shaped"}
+                if condition.startswith("noise")
+                else {}
             )
+            results.append({**result.to_dict(), "model": classifier.card.model_id, **noise})
+            _print_evaluation(result)
     if options.json:
-        # One corpus, the usual case, is the object itself.
+        # One corpus under one condition, the usual case, is the object itself.
         text = json.dumps(results[0] if len(results) == 1 else results, indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def _print_evaluation(result: "Evaluation") -> None:
+    low, high = result.uar_interval
+    print(
+        f"{result.corpus}, {result.condition}: UAR {result.uar:.3f} (95% {low:.3f} to {high:.3f}), "
+        f"accuracy {result.accuracy:.3f}, macro F1 {result.macro_f1:.3f}, mood UAR {result.mood_uar:.3f}, "
+        f"ECE {result.ece:.3f}, as clean {result.unchanged:.3f}, {result.n} clips of {len(result.speakers)} speakers"
+    )
+    for label in result.labels:
+        figures = result.per_class[label]
+        print(
+            f"  {label:<10} precision {figures.precision:.2f}  recall {figures.recall:.2f}"
+            f"  F1 {figures.f1:.2f}  n {figures.n}"
+        )
 
 
 def _describe(options: argparse.Namespace) -> None:

@@ -4,30 +4,25 @@ The same code path as the pipeline's: samples, quantised log-mel, the ONNX class
 needs no torch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from ser_model.augment import mu_law_round_trip
 from ser_model.classifier import Classifier, ModelCard, Probabilities, softmax
-from ser_model.corpora import CORPORA, Clip, read_samples, trim_silence
+from ser_model.conditions import CONDITIONS, LINE_RATE_HZ, Condition
+from ser_model.corpora import CORPORA, Clip, clip_samples, trim_silence
 from ser_model.errors import EvaluationError
-from ser_model.features import LogMel, QuantizedLogMel, Samples, quantize
+from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, quantize
 from ser_model.taxonomy import MOOD
 
 LONGEST_SEGMENT_S: Final = 3.0
 _BOOTSTRAP_DRAWS: Final = 2000
 _CALIBRATION_BINS: Final = 10
-
-CONDITIONS: Final[Mapping[str, Callable[[Samples], Samples]]] = MappingProxyType(
-    {"clean": lambda samples: samples, "g711": mu_law_round_trip}
-)
-"""What happens to the 8 kHz samples before the model hears them."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,8 @@ class Evaluation:
         Unweighted average recall: the mean of the classes' recalls.
     uar_interval
         95% interval of `uar`, by a bootstrap over speakers.
+    intervals
+        The same of `accuracy`, `macro_f1`, `ece` and `mood_uar`.
     accuracy, macro_f1
         Share of right clips; mean of the classes' F1.
     ece
@@ -62,6 +59,8 @@ class Evaluation:
         Mean recall of negative, neutral and positive; clips of an ambiguous emotion are left out.
     conformal_coverage, conformal_size
         How often the 90% emotion set holds the true emotion, and its mean size.
+    unchanged
+        Share of clips that are called what they are called without the condition.
     labels
         The emotions, in the order of `confusion`.
     per_class
@@ -76,12 +75,14 @@ class Evaluation:
     n: int
     uar: float
     uar_interval: tuple[float, float]
+    intervals: Mapping[str, tuple[float, float]]
     accuracy: float
     macro_f1: float
     ece: float
     mood_uar: float
     conformal_coverage: float
     conformal_size: float
+    unchanged: float
     labels: tuple[str, ...]
     per_class: Mapping[str, ClassFigures]
     confusion: tuple[tuple[int, ...], ...]
@@ -113,7 +114,12 @@ def unheard_clips(card: ModelCard, corpus: str, clips: Sequence[Clip]) -> tuple[
     return unheard
 
 
-def evaluate(classifier: Classifier, clips: Sequence[Clip], condition: str) -> Evaluation:
+def evaluate(
+    classifier: Classifier,
+    clips: Sequence[Clip],
+    condition: str,
+    conditions: Mapping[str, Condition] = CONDITIONS,
+) -> Evaluation:
     """Measure a model on clips of one corpus.
 
     Probabilities of emotions that the corpus does not have are left out and the rest brought to sum 1, as a model of
@@ -124,9 +130,11 @@ def evaluate(classifier: Classifier, clips: Sequence[Clip], condition: str) -> E
     classifier
         The model.
     clips
-        Of one corpus; those of emotions that the model lacks are left out.
+        Of one corpus; those of emotions that the model lacks, or that annotators did not agree on, are left out.
     condition
-        A key of `CONDITIONS`.
+        A key of `conditions`.
+    conditions
+        What the conditions are: with recorded noise, those of `ser_model.conditions.conditions`.
 
     Raises
     ------
@@ -138,44 +146,81 @@ def evaluate(classifier: Classifier, clips: Sequence[Clip], condition: str) -> E
         raise EvaluationError(f"clips are of the corpora {sorted(corpora)}; expected one corpus")
     corpus = corpora.pop()
     labels = tuple(label for label in classifier.card.labels if label in CORPORA[corpus].emotions)
-    known = [clip for clip in clips if clip.emotion in labels]
+    known = [clip for clip in clips if clip.emotion in labels and clip.agreed]
     if not known:
         raise EvaluationError(
             f"{corpus}: none of {len(clips)} clips has an emotion of the model; expected one of "
             f"{list(classifier.card.labels)}"
         )
     columns = [classifier.card.labels.index(label) for label in labels]
-    probabilities = clip_probabilities(classifier, known, condition)[:, columns]
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return figures(probabilities, known, labels, condition, classifier.card.conformal_threshold)
+
+    def measured(condition: str) -> Probabilities:
+        probabilities = clip_probabilities(classifier, known, condition, conditions)[:, columns]
+        normalized: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+        return normalized
+
+    probabilities = measured(condition)
+    clean = probabilities if condition == "clean" else measured("clean")
+    unchanged = float((probabilities.argmax(axis=1) == clean.argmax(axis=1)).mean())
+    return figures(probabilities, known, labels, condition, classifier.card.conformal_threshold, unchanged)
 
 
-def clip_probabilities(classifier: Classifier, clips: Sequence[Clip], condition: str) -> Probabilities:
-    """Return the class probabilities of clips, float32 ``[shape=(len(clips), classes)]``.
-
-    A clip is trimmed to its speech and cut into equal segments of at most 3 s; its probabilities are their mean.
+def clip_probabilities(
+    classifier: Classifier,
+    clips: Sequence[Clip],
+    condition: str,
+    conditions: Mapping[str, Condition] = CONDITIONS,
+) -> Probabilities:
+    """Return the class probabilities of clips, float32 ``[shape=(len(clips), classes)]``: the mean of their segments'.
 
     Raises
     ------
     EvaluationError
         If the condition is unknown.
     """
-    if condition not in CONDITIONS:
-        raise EvaluationError(f"no condition {condition!r}; expected one of {sorted(CONDITIONS)}")
-    spec = classifier.card.feature_spec
-    log_mel = LogMel(spec)
-    segments: list[QuantizedLogMel] = []
-    clip_of_segment: list[int] = []
-    for index, clip in enumerate(clips):
-        samples = CONDITIONS[condition](read_samples(clip.path, spec.sample_rate_hz))
-        for piece in cut_segments(trim_silence(samples, spec.sample_rate_hz), spec.sample_rate_hz):
-            segments.append(quantize(log_mel(piece), spec))
-            clip_of_segment.append(index)
-    by_segment = classifier.probabilities(segments)
+    by_clip = clip_segments(clips, classifier.card.feature_spec, condition, conditions)
+    clip_of_segment = [index for index, segments in enumerate(by_clip) for _ in segments]
+    by_segment = classifier.probabilities([segment for segments in by_clip for segment in segments])
     sums = np.zeros((len(clips), by_segment.shape[1]), dtype=np.float32)
     np.add.at(sums, clip_of_segment, by_segment)
     probabilities: Probabilities = sums / sums.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def clip_segments(
+    clips: Sequence[Clip], spec: FeatureSpec, condition: str, conditions: Mapping[str, Condition] = CONDITIONS
+) -> list[list[QuantizedLogMel]]:
+    """Return each clip's segments under a condition, as a model hears them.
+
+    A clip is cut to its speech, then sent through the condition (so a signal-to-noise ratio is that of the speech),
+    then cut into equal segments of at most 3 s. What is random in a condition follows from the clip's name.
+
+    Raises
+    ------
+    EvaluationError
+        If the condition is unknown.
+    """
+    if condition not in conditions:
+        raise EvaluationError(f"no condition {condition!r}; expected one of {list(conditions)}")
+    rate_hz, log_mel = spec.sample_rate_hz, LogMel(spec)
+    result = []
+    for clip in clips:
+        samples = trim_silence(clip_samples(clip, rate_hz), rate_hz)
+        if condition != "clean":
+            seed = zlib.crc32(f"{clip.path.name} {clip.channel} {clip.start_s}".encode())
+            samples = _on_the_line(conditions[condition], samples, rate_hz, seed)
+        result.append([quantize(log_mel(piece), spec) for piece in cut_segments(samples, rate_hz)])
+    return result
+
+
+def _on_the_line(condition: Condition, samples: Samples, rate_hz: int, seed: int) -> Samples:
+    """Send samples of any rate through a condition, which is of 8 kHz."""
+    if rate_hz == LINE_RATE_HZ:
+        return condition(samples, seed)
+    import soxr
+
+    heard = condition(soxr.resample(samples, rate_hz, LINE_RATE_HZ), seed)
+    return np.ascontiguousarray(soxr.resample(heard, LINE_RATE_HZ, rate_hz), dtype=np.float32)
 
 
 def cut_segments(samples: Samples, sample_rate_hz: int) -> list[Samples]:
@@ -190,34 +235,102 @@ def figures(
     labels: Sequence[str],
     condition: str,
     conformal_threshold: float,
+    unchanged: float,
 ) -> Evaluation:
     """Return the figures of probabilities, a row a clip, a column a label."""
     truth = np.array([labels.index(clip.emotion) for clip in clips])
     predicted = probabilities.argmax(axis=1)
-    confusion = _confusion(truth, predicted, len(labels))
-    per_class = _per_class(confusion, labels)
-    present = [label for label in labels if per_class[label].n]
-    speakers = np.array([clip.speaker for clip in clips])
+    speakers, speaker = np.unique([clip.speaker for clip in clips], return_inverse=True)
+    counts = _SpeakerCounts.of(probabilities, truth, labels, speaker)
+    every_speaker = np.ones((1, len(speakers)))
+    # 95% intervals over draws of whole speakers: clips of one speaker are not independent.
+    draws = np.random.default_rng(0).multinomial(len(speakers), every_speaker[0] / len(speakers), _BOOTSTRAP_DRAWS)
+    of_draws = counts.figures(draws)
+    intervals = {name: _interval(values) for name, values in of_draws.items()}
+    per_class = _per_class(_confusion(truth, predicted, len(labels)), labels)
     in_set = (probabilities >= conformal_threshold) | (
         np.arange(len(labels)) == predicted[:, None]  # emotion_set() is never empty
     )
     return Evaluation(
         condition=condition,
         corpus=clips[0].corpus,
-        speakers=tuple(sorted(set(speakers.tolist()))),
+        speakers=tuple(map(str, speakers)),
         n=len(clips),
-        uar=unweighted_average_recall(truth, predicted),
-        uar_interval=_speaker_interval(truth, predicted, speakers),
-        accuracy=float((truth == predicted).mean()),
-        macro_f1=float(np.mean([per_class[label].f1 for label in present])),
-        ece=expected_calibration_error(probabilities, truth),
-        mood_uar=mood_uar(probabilities, truth, labels),
+        uar_interval=intervals.pop("uar"),
+        intervals=intervals,
+        **{name: float(values[0]) for name, values in counts.figures(every_speaker).items()},
         conformal_coverage=float(in_set[np.arange(len(truth)), truth].mean()),
         conformal_size=float(in_set.sum(axis=1).mean()),
+        unchanged=unchanged,
         labels=tuple(labels),
         per_class=per_class,
-        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        confusion=tuple(tuple(map(int, row)) for row in _confusion(truth, predicted, len(labels))),
     )
+
+
+@dataclass(frozen=True)
+class _SpeakerCounts:
+    """What the figures are made of, a row a speaker: all of it adds up over speakers.
+
+    Attributes
+    ----------
+    confusion, moods
+        Clips by true and named emotion, and by true and named mood, ``[shape=(speakers, n, n)]``.
+    bins
+        Of each bin of confidence the clips, the right ones and the sum of confidences, ``[shape=(speakers, bins, 3)]``.
+    """
+
+    confusion: npt.NDArray[np.float64]
+    moods: npt.NDArray[np.float64]
+    bins: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        probabilities: Probabilities,
+        truth: npt.NDArray[np.intp],
+        labels: Sequence[str],
+        speaker: npt.NDArray[np.intp],
+    ) -> "_SpeakerCounts":
+        n_speakers, predicted = int(speaker.max()) + 1, probabilities.argmax(axis=1)
+        confusion = np.zeros((n_speakers, len(labels), len(labels)))
+        np.add.at(confusion, (speaker, truth, predicted), 1)
+        clear, true_moods, named_moods, n_moods = _moods(probabilities, truth, labels)
+        moods = np.zeros((n_speakers, n_moods, n_moods))
+        np.add.at(moods, (speaker[clear], true_moods, named_moods), 1)
+        confidence = probabilities.max(axis=1)
+        bins = np.zeros((n_speakers, _CALIBRATION_BINS, 3))
+        entries = np.stack([np.ones(len(truth)), predicted == truth, confidence], axis=1)
+        np.add.at(bins, (speaker, _bin(confidence)), entries)
+        return cls(confusion, moods, bins)
+
+    def figures(self, draws: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float64]]:
+        """Return each figure, ``[shape=(draws,)]``, of how often each speaker counts, ``[shape=(draws, speakers)]``."""
+        confusion = np.tensordot(draws, self.confusion, 1)
+        right, n, named = (confusion.diagonal(axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1))
+        with np.errstate(invalid="ignore", divide="ignore"):  # a class without a clip counts in no mean
+            f1 = np.where(n > 0, 2 * right / (n + named), np.nan)
+            clips, of_them_right, confidence = np.moveaxis(np.tensordot(draws, self.bins, 1), 2, 0)
+            return {
+                "uar": _mean_recall(confusion),
+                "accuracy": right.sum(axis=1) / n.sum(axis=1),
+                "macro_f1": np.nanmean(f1, axis=1),
+                "ece": np.abs(of_them_right - confidence).sum(axis=1) / clips.sum(axis=1),
+                "mood_uar": _mean_recall(np.tensordot(draws, self.moods, 1)),
+            }
+
+
+def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _mean_recall(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean recall of the classes that occur; NaN where none does."""
+    n = confusion.sum(axis=2)
+    recall = np.divide(confusion.diagonal(axis1=1, axis2=2), n, out=np.zeros_like(n), where=n > 0)
+    present: npt.NDArray[np.float64] = recall.sum(axis=1) / (n > 0).sum(axis=1)
+    return present
 
 
 def unweighted_average_recall(truth: npt.NDArray[np.intp], predicted: npt.NDArray[np.intp]) -> float:
@@ -229,7 +342,7 @@ def expected_calibration_error(probabilities: Probabilities, truth: npt.NDArray[
     """Return the mean distance of confidence and accuracy over ten bins, weighted by their clips."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    bins = _bin(confidence)
     return float(
         sum(
             abs(right[bins == index].mean() - confidence[bins == index].mean()) * (bins == index).mean()
@@ -238,19 +351,25 @@ def expected_calibration_error(probabilities: Probabilities, truth: npt.NDArray[
     )
 
 
+def _bin(confidence: Probabilities) -> npt.NDArray[np.intp]:
+    return np.minimum((confidence * _CALIBRATION_BINS).astype(np.intp), _CALIBRATION_BINS - 1)
+
+
 def mood_uar(probabilities: Probabilities, truth: npt.NDArray[np.intp], labels: Sequence[str]) -> float:
     """Return the mean recall of the moods, by the sums of their emotions' probabilities."""
+    _, true_moods, named_moods, _ = _moods(probabilities, truth, labels)
+    return unweighted_average_recall(true_moods, named_moods)
+
+
+def _moods(
+    probabilities: Probabilities, truth: npt.NDArray[np.intp], labels: Sequence[str]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp], int]:
+    """Return which clips have a clear mood, their true moods, the named ones, and how many moods there are."""
     moods = sorted({MOOD[label] for label in labels} - {"ambiguous"})
-    sums = np.stack(
-        [
-            probabilities[:, [index for index, label in enumerate(labels) if MOOD[label] == mood]].sum(axis=1)
-            for mood in moods
-        ],
-        axis=1,
-    )
-    clear = [index for index, label in enumerate(truth) if MOOD[labels[label]] != "ambiguous"]
-    true_moods = np.array([moods.index(MOOD[labels[truth[index]]]) for index in clear])
-    return unweighted_average_recall(true_moods, sums[clear].argmax(axis=1))
+    of_mood = np.array([[MOOD[label] == mood for mood in moods] for label in labels], dtype=np.float32)
+    clear = np.flatnonzero([MOOD[labels[label]] != "ambiguous" for label in truth])
+    true_moods = np.array([moods.index(MOOD[labels[truth[index]]]) for index in clear], dtype=np.intp)
+    return clear, true_moods, (probabilities[clear] @ of_mood).argmax(axis=1), len(moods)
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.intp]) -> float:
@@ -294,20 +413,6 @@ def _per_class(confusion: npt.NDArray[np.intp], labels: Sequence[str]) -> dict[s
         f1 = 2 * precision * recall / (precision + recall) if right else 0.0
         result[label] = ClassFigures(precision, recall, f1, int(n))
     return result
-
-
-def _speaker_interval(
-    truth: npt.NDArray[np.intp], predicted: npt.NDArray[np.intp], speakers: npt.NDArray[np.str_]
-) -> tuple[float, float]:
-    """Return the 95% interval of UAR over draws of whole speakers: clips of one speaker are not independent."""
-    random = np.random.default_rng(0)
-    by_speaker = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
-    values = []
-    for _ in range(_BOOTSTRAP_DRAWS):
-        drawn = np.concatenate([by_speaker[i] for i in random.integers(len(by_speaker), size=len(by_speaker))])
-        values.append(unweighted_average_recall(truth[drawn], predicted[drawn]))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _rounded(value: Any) -> Any:

@@ -19,9 +19,10 @@ import torch
 import yaml
 
 from ser_model.classifier import CARD_FILE, INPUT_NAME, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard, softmax
+from ser_model.conditions import CONDITIONS
 from ser_model.corpora import CORPORA, CorpusContents
 from ser_model.errors import TrainingRunError
-from ser_model.evaluate import CONDITIONS, Evaluation, evaluate, fit_conformal_threshold, fit_temperature
+from ser_model.evaluate import Evaluation, evaluate, fit_conformal_threshold, fit_temperature
 from ser_model.features import FeatureSpec
 from ser_model.network import EmotionNetwork
 from ser_model.train import TrainingConfig, clip_logits, load_run, split_clips
@@ -31,6 +32,7 @@ OPSET: Final = 18
 
 _TEMPLATE: Final = Path(__file__).parent / "configs" / "card.md"
 _TOLERANCE: Final = 1e-4
+_CALIBRATED_ON: Final = ("clean", "g711")
 _CARD_WIDTH: Final = 118
 
 
@@ -62,8 +64,8 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
     model_folder.mkdir(parents=True, exist_ok=True)
     export_network(network, config.features, model_folder / NETWORK_FILE)
 
-    logits = np.concatenate([clip_logits(network, split.development, config, name) for name in CONDITIONS])
-    truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(CONDITIONS))
+    logits = np.concatenate([clip_logits(network, split.development, config, name) for name in _CALIBRATED_ON])
+    truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(_CALIBRATED_ON))
     temperature = round(fit_temperature(logits, truth), 4)
     card = ModelCard(
         name=config.name,
@@ -163,8 +165,10 @@ def _protocol(config: TrainingConfig, run: Mapping[str, Any]) -> str:
         f"Speaker-independent, one split fixed in the configuration, one seed ({config.seed}). Test speakers ({held}) "
         f"were used for nothing but these figures; temperature and conformal threshold were fitted on {development}; "
         f"the network is that of the last of {run['epochs_done']} epochs, no epoch was chosen. Clips are brought to "
-        f"{config.features.sample_rate_hz} Hz, cut to their speech and into segments of at most 3 s; clean: nothing "
-        "else, g711: coded by G.711 mu-law and back. 95% intervals: bootstrap over speakers, 2,000 draws."
+        f"{config.features.sample_rate_hz} Hz, cut to their speech, sent through the condition and cut into segments "
+        "of at most 3 s. clean: nothing; g711: G.711 mu-law; gsm: GSM 06.10; opus: Opus at 12 kbit/s; noise20, noise10"
+        ": noise with the spectrum of speech at 20 and 10 dB, then G.711; loss3: 3% of the packets of 20 ms lost after "
+        "G.711. 95% intervals: bootstrap over speakers, 2,000 draws."
     )
 
 

@@ -22,9 +22,10 @@ import yaml
 from torch import Tensor, nn
 
 from ser_model.augment import AugmentConfig, Augmenter
+from ser_model.conditions import CONDITIONS
 from ser_model.corpora import AUDIO_SUFFIXES, CORPORA, Clip, CorpusContents, read_samples, trim_silence
 from ser_model.errors import CorpusError, TrainingConfigError, TrainingRunError
-from ser_model.evaluate import CONDITIONS, cut_segments, unweighted_average_recall
+from ser_model.evaluate import cut_segments, unweighted_average_recall
 from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, dequantize, padded_length, quantize
 from ser_model.network import EmotionNetwork
 from ser_model.taxonomy import EMOTIONS
