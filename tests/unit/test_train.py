@@ -15,6 +15,7 @@ pytest.importorskip("onnxscript")
 
 from ser_model.__main__ import main  # noqa: E402
 from ser_model.classifier import Classifier, softmax  # noqa: E402
+from ser_model.conditions import CONDITIONS  # noqa: E402
 from ser_model.corpora import CORPORA, Clip, CorpusContents, read_corpus  # noqa: E402
 from ser_model.errors import TrainingConfigError, TrainingRunError  # noqa: E402
 from ser_model.export import export_network, export_run  # noqa: E402
@@ -303,8 +304,7 @@ def test_an_exported_run_is_a_model_that_learned_its_task(
     assert not card.commercial_use
     results = card.metrics["results"]
     assert [(result["condition"], result["n"], result["speakers"]) for result in results] == [
-        ("clean", 6, ["04"]),
-        ("g711", 6, ["04"]),
+        (condition, 6, ["04"]) for condition in CONDITIONS
     ]
     assert results[0]["uar"] >= 0.8
     readme = (tmp_path / "model" / "README.md").read_text()
