@@ -26,7 +26,7 @@ from schemas import TABLES
 from schemas.staging import SEGMENTS
 from ser_model.classifier import Classifier, emotion_set
 from ser_model.errors import SegmentError
-from ser_model.features import QuantizedLogMel
+from ser_model.features import ModelInput
 from ser_model.taxonomy import valence_arousal
 
 log = logging.getLogger("callmood.classify")
@@ -143,10 +143,10 @@ def _probabilities(
     return pa.concat_tables([segments.slice(0, 0), *kept]), np.concatenate([none, *found]), failed
 
 
-def _features(segments: pa.Table, classifier: Classifier) -> list[QuantizedLogMel]:
-    n_mels = classifier.card.feature_spec.n_mels
+def _features(segments: pa.Table, classifier: Classifier) -> list[ModelInput]:
+    spec = classifier.card.feature_spec
     return [
-        np.frombuffer(content, dtype=np.uint8).reshape(-1, n_mels)
+        np.frombuffer(content, dtype=spec.dtype).reshape(-1, *spec.item_shape)
         for content in segments.column("features").to_pylist()
         if content is not None
     ]

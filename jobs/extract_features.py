@@ -33,7 +33,7 @@ from jobs.storage import s3_client, s3_errors
 from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
 from ser_model.audio import ChannelRole
 from ser_model.errors import MonoNotSeparable, RecordingError
-from ser_model.features import FeatureSpec
+from ser_model.features import InputSpec
 from ser_model.recording import RecordingSegments, SegmentExtractor
 
 log = logging.getLogger("callmood.extract")
@@ -89,7 +89,7 @@ class ExtractTask:
     number: int
     recordings: tuple[Recording, ...]
     staging: RunStaging
-    features: FeatureSpec
+    features: InputSpec
     roles: tuple[str, ...]
     s3_endpoint: str | None
     s3_region: str

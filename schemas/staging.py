@@ -52,10 +52,15 @@ SEGMENTS = Table(
         column(
             "features",
             pa.binary(),
-            "Quantised log-mel, uint8 [n_frames, n_mels] in C order",
+            "The model's input: quantised log-mel, uint8 [n_frames, n_mels] in C order, or samples, int16 [n_frames]",
             null_when="the segment is not to be classified",
         ),
-        column("n_frames", pa.int32(), "Frames in features", null_when="the segment is not to be classified"),
+        column(
+            "n_frames",
+            pa.int32(),
+            "Frames in features; of a waveform, samples",
+            null_when="the segment is not to be classified",
+        ),
         column("source_uri", pa.string(), "Address of the recording"),
     ],
     key=("call_date", "contact_id", "role", "turn_index", "segment_index"),

@@ -1,9 +1,10 @@
 """The emotion classifier: a folder with ``model.onnx`` and ``model.yaml``, run by ONNX Runtime.
 
-Anyone's network that keeps the contract works: one input ``log_mel``, float32 ``[batch, frames, n_mels]`` in
-decibels, and one output ``logits``, float32 ``[batch, classes]``, batch and frames free. What the model
-hears, how its classes are called and how its logits become probabilities stands in ``model.yaml`` and is
-checked against the network when it is loaded. Knows nothing of audio or of training: no torch here.
+Anyone's network that keeps the contract works: one input, ``log_mel``, float32 ``[batch, frames, n_mels]`` in
+decibels, or ``waveform``, float32 ``[batch, samples]``, full scale 1.0; and one output, ``logits``, float32
+``[batch, classes]``; batch and length free. What the model hears, how its classes are called and how its logits
+become probabilities stands in ``model.yaml`` and is checked against the network when it is loaded. Knows nothing of
+audio or of training: no torch here.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from ser_model.errors import (
     ModelHashError,
     SegmentError,
 )
-from ser_model.features import FeatureSpec, QuantizedLogMel, dequantize, padded_length
+from ser_model.features import FeatureSpec, InputSpec, ModelInput, WaveformSpec, padded_length
 from ser_model.taxonomy import EMOTIONS
 
 Probabilities = npt.NDArray[np.float32]
@@ -34,7 +35,7 @@ Probabilities = npt.NDArray[np.float32]
 
 NETWORK_FILE: Final = "model.onnx"
 CARD_FILE: Final = "model.yaml"
-INPUT_NAME: Final = "log_mel"
+INPUT_SPECS: Final[Mapping[str, type[InputSpec]]] = {spec.input_name: spec for spec in (FeatureSpec, WaveformSpec)}
 OUTPUT_NAME: Final = "logits"
 
 
@@ -78,7 +79,7 @@ class ModelCard:
     version: str
     sha256: str
     labels: tuple[str, ...]
-    feature_spec: FeatureSpec
+    feature_spec: InputSpec
     temperature: float
     conformal_threshold: float
     commercial_use: bool
@@ -142,7 +143,7 @@ class ModelCard:
             "name": self.name,
             "version": self.version,
             "sha256": self.sha256,
-            "input": INPUT_NAME,
+            "input": self.feature_spec.input_name,
             "labels": list(self.labels),
             "features": self.feature_spec.to_dict(),
             "feature_hash": self.feature_spec.hash,
@@ -183,7 +184,7 @@ class ModelCard:
 
 
 class Classifier:
-    """A loaded model: quantised log-mel segments in, class probabilities out.
+    """A loaded model: segments in, as its specification has them, class probabilities out.
 
     Runs on one thread. One object belongs to one process: make it where it is used.
 
@@ -235,10 +236,14 @@ class Classifier:
 
     def __repr__(self) -> str:
         spec = self.card.feature_spec
+        heard = (
+            f"[batch, frames, {spec.n_mels}], dB, a frame each {1000 * spec.frame_s:g} ms"
+            if isinstance(spec, FeatureSpec)
+            else "[batch, samples], full scale 1.0"
+        )
         return (
             f"Classifier({self.card.model_id})\n"
-            f"  input   {INPUT_NAME}: float32 [batch, frames, {spec.n_mels}], dB, "
-            f"a frame each {1000 * spec.frame_s:g} ms\n"
+            f"  input   {spec.input_name}: float32 {heard}\n"
             f"  output  {OUTPUT_NAME}: float32 [batch, {len(self.card.labels)}], "
             f"temperature {self.card.temperature:g}\n"
             f"  labels  {', '.join(self.card.labels)}\n"
@@ -246,7 +251,7 @@ class Classifier:
             f"  licence {self.card.license}, commercial use: {'yes' if self.card.commercial_use else 'no'}"
         )
 
-    def probabilities(self, segments: Sequence[QuantizedLogMel], batch_size: int = 64) -> Probabilities:
+    def probabilities(self, segments: Sequence[ModelInput], batch_size: int = 64) -> Probabilities:
         """Classify segments.
 
         Each is padded at its end by its own length only and batched with others of the same padded length, so
@@ -255,7 +260,8 @@ class Classifier:
         Parameters
         ----------
         segments
-            Quantised log-mel, uint8 ``[shape=(frames, n_mels)]`` each; the numbers of frames may differ.
+            Quantised log-mel, uint8 ``[shape=(frames, n_mels)]`` each, or samples, int16 ``[shape=(n,)]`` each, as
+            `ser_model.features.model_input` makes them; their lengths may differ.
         batch_size
             Segments a run of the network, at most.
 
@@ -266,51 +272,51 @@ class Classifier:
         Raises
         ------
         SegmentError
-            If a segment has another type or shape, or no frame, or the network returns no finite numbers.
+            If a segment has another type or shape, or no length, or the network returns no finite numbers.
         """
         spec = self.card.feature_spec
         by_length: dict[int, list[int]] = {}
         for index, segment in enumerate(segments):
-            if segment.dtype != np.uint8 or segment.ndim != 2 or segment.shape[1] != spec.n_mels or not len(segment):
+            if segment.dtype != spec.dtype or not segment.size or segment.shape[1:] != spec.item_shape:
                 raise SegmentError(
-                    f"segment {index} is {segment.dtype} of shape {segment.shape}; expected uint8 of shape "
-                    f"(at least 1, {spec.n_mels}): quantize() of the model's own feature specification"
+                    f"segment {index} is {segment.dtype} of shape {segment.shape}; expected {spec.dtype.__name__} of "
+                    f"shape {('at least 1', *spec.item_shape)}: model_input() of the model's own specification"
                 )
             by_length.setdefault(padded_length(len(segment), spec), []).append(index)
         result = np.empty((len(segments), len(self.card.labels)), dtype=np.float32)
-        for n_frames, indices in by_length.items():
+        for length, indices in by_length.items():
             for start in range(0, len(indices), batch_size):
                 batch = indices[start : start + batch_size]
-                result[batch] = self._run([segments[index] for index in batch], n_frames)
+                result[batch] = self._run([segments[index] for index in batch], length)
         return result
 
-    def _run(self, segments: Sequence[QuantizedLogMel], n_frames: int) -> Probabilities:
+    def _run(self, segments: Sequence[ModelInput], length: int) -> Probabilities:
         spec = self.card.feature_spec
-        # Step 0 is min_db: what is not filled is padding.
-        padded = np.zeros((len(segments), n_frames, spec.n_mels), dtype=np.uint8)
+        # Step 0 is silence: what is not filled is padding.
+        padded = np.zeros((len(segments), length, *spec.item_shape), dtype=spec.dtype)
         for row, segment in zip(padded, segments, strict=True):
             row[: len(segment)] = segment
-        (logits,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: dequantize(padded, spec)})
+        (logits,) = self._session.run([OUTPUT_NAME], {spec.input_name: spec.network_input(padded)})
         if not np.isfinite(logits).all():
             raise SegmentError(
                 f"model {self.card.model_id} returned a number that is not finite for a batch of "
-                f"{len(segments)} segments of {n_frames} frames: the network is broken; use another model"
+                f"{len(segments)} segments of length {length}: the network is broken; use another model"
             )
         return softmax(logits, self.card.temperature)
 
     def _check_contract(self, path: Path) -> None:
         spec, n_classes = self.card.feature_spec, len(self.card.labels)
-        _check_node(path, "input", self._session.get_inputs(), INPUT_NAME, 3, spec.n_mels)
-        _check_node(path, "output", self._session.get_outputs(), OUTPUT_NAME, 2, n_classes)
+        _check_node(path, "input", self._session.get_inputs(), spec.input_name, (None, None, *spec.item_shape))
+        _check_node(path, "output", self._session.get_outputs(), OUTPUT_NAME, (None, n_classes))
         # Declared shapes may leave everything open: two runs show what the network does.
-        for batch, n_frames in ((1, spec.pad_frames), (2, 3 * spec.pad_frames)):
-            silence = np.full((batch, n_frames, spec.n_mels), spec.min_db, dtype=np.float32)
+        for batch, length in ((1, spec.padding), (2, 3 * spec.padding)):
+            silence = spec.network_input(np.zeros((batch, length, *spec.item_shape), dtype=spec.dtype))
             try:
-                (logits,) = self._session.run([OUTPUT_NAME], {INPUT_NAME: silence})
+                (logits,) = self._session.run([OUTPUT_NAME], {spec.input_name: silence})
             except Exception as error:  # ONNX Runtime has no documented base class
                 raise ModelContractError(
-                    f"{path} fails on {batch} segments of {n_frames} frames: {error}; expected any batch and "
-                    f"any multiple of {spec.pad_frames} frames: export it with both left dynamic"
+                    f"{path} fails on {batch} segments of length {length}: {error}; expected any batch and "
+                    f"any multiple of {spec.padding}: export it with both left dynamic"
                 ) from error
             if logits.shape != (batch, n_classes) or not np.isfinite(logits).all():
                 raise ModelContractError(
@@ -367,20 +373,25 @@ def _session(network: bytes, path: Path) -> onnxruntime.InferenceSession:
         raise ModelFolderError(f"{path} is not a network that ONNX Runtime can load: {error}") from error
 
 
-def _check_node(path: Path, kind: str, nodes: Iterable[Any], name: str, rank: int, width: int) -> None:
+def _check_node(path: Path, kind: str, nodes: Iterable[Any], name: str, shape: tuple[int | None, ...]) -> None:
+    """Refuse another node than this; None is an axis of any length."""
     found = [f"{node.name}: {node.type} {node.shape}" for node in nodes]
-    expected = f"one {kind}, {name}: tensor(float) of rank {rank}, last axis {width}"
+    axes = ", ".join("any" if axis is None else str(axis) for axis in shape)
     for node in nodes:
-        last = node.shape[-1] if node.shape else None
         if (
             len(found) == 1
             and node.name == name
             and node.type == "tensor(float)"
-            and len(node.shape) == rank
-            and (not isinstance(last, int) or last == width)
+            and len(node.shape) == len(shape)
+            and all(
+                axis is None or not isinstance(declared, int) or declared == axis
+                for axis, declared in zip(shape, node.shape, strict=True)
+            )
         ):
             return
-    raise ModelContractError(f"{path} has {kind}s {found}; expected {expected}: export it with these names")
+    raise ModelContractError(
+        f"{path} has {kind}s {found}; expected one {kind}, {name}: tensor(float) [{axes}]: export it with these names"
+    )
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -413,11 +424,11 @@ def _value(values: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -
     return value
 
 
-def _feature_spec(values: Mapping[str, Any]) -> FeatureSpec:
-    if (kind := _value(values, "input", str)) != INPUT_NAME:
-        raise ModelCardError(f"input in {CARD_FILE} is {kind!r}; expected {INPUT_NAME!r}")
+def _feature_spec(values: Mapping[str, Any]) -> InputSpec:
+    if (kind := _value(values, "input", str)) not in INPUT_SPECS:
+        raise ModelCardError(f"input in {CARD_FILE} is {kind!r}; expected {' or '.join(INPUT_SPECS)}")
     try:
-        spec = FeatureSpec.from_dict(_value(values, "features", dict))
+        spec = INPUT_SPECS[kind].from_dict(_value(values, "features", dict))
     except FeatureSpecError as error:
         raise ModelCardError(f"features in {CARD_FILE}: {error}") from error
     stated = _value(values, "feature_hash", str)

@@ -1,7 +1,7 @@
 """What a model is worth: its figures on clips of speakers that it never heard, under stated conditions.
 
-The same code path as the pipeline's: samples, quantised log-mel, the ONNX classifier. Knows nothing of training,
-needs no torch.
+The same code path as the pipeline's: samples, what the model hears of them, the ONNX classifier. Knows nothing of
+training, needs no torch.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from ser_model.classifier import Classifier, ModelCard, Probabilities, softmax
 from ser_model.conditions import CONDITIONS, LINE_RATE_HZ, Condition
 from ser_model.corpora import CORPORA, Clip, clip_samples, trim_silence
 from ser_model.errors import EvaluationError
-from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, quantize
+from ser_model.features import InputSpec, ModelInput, Samples, model_input
 from ser_model.taxonomy import MOOD
 
 LONGEST_SEGMENT_S: Final = 3.0
@@ -188,8 +188,8 @@ def clip_probabilities(
 
 
 def clip_segments(
-    clips: Sequence[Clip], spec: FeatureSpec, condition: str, conditions: Mapping[str, Condition] = CONDITIONS
-) -> list[list[QuantizedLogMel]]:
+    clips: Sequence[Clip], spec: InputSpec, condition: str, conditions: Mapping[str, Condition] = CONDITIONS
+) -> list[list[ModelInput]]:
     """Return each clip's segments under a condition, as a model hears them.
 
     A clip is cut to its speech, then sent through the condition (so a signal-to-noise ratio is that of the speech),
@@ -202,14 +202,14 @@ def clip_segments(
     """
     if condition not in conditions:
         raise EvaluationError(f"no condition {condition!r}; expected one of {list(conditions)}")
-    rate_hz, log_mel = spec.sample_rate_hz, LogMel(spec)
+    rate_hz, heard_as = spec.sample_rate_hz, model_input(spec)
     result = []
     for clip in clips:
         samples = trim_silence(clip_samples(clip, rate_hz), rate_hz)
         if condition != "clean":
             seed = zlib.crc32(f"{clip.path.name} {clip.channel} {clip.start_s}".encode())
             samples = _on_the_line(conditions[condition], samples, rate_hz, seed)
-        result.append([quantize(log_mel(piece), spec) for piece in cut_segments(samples, rate_hz)])
+        result.append([heard_as(piece) for piece in cut_segments(samples, rate_hz)])
     return result
 
 

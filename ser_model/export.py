@@ -18,7 +18,7 @@ import onnxruntime
 import torch
 import yaml
 
-from ser_model.classifier import CARD_FILE, INPUT_NAME, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard, softmax
+from ser_model.classifier import CARD_FILE, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard, softmax
 from ser_model.conditions import CONDITIONS
 from ser_model.corpora import CORPORA, CorpusContents
 from ser_model.errors import TrainingRunError
@@ -120,7 +120,7 @@ def export_network(network: EmotionNetwork, spec: FeatureSpec, path: Path) -> No
     program = torch.onnx.export(
         network.to(memory_format=torch.contiguous_format),
         (example,),
-        input_names=[INPUT_NAME],
+        input_names=[spec.input_name],
         output_names=[OUTPUT_NAME],
         dynamic_shapes=({0: torch.export.Dim("batch"), 1: spec.pad_frames * torch.export.Dim("blocks")},),
         opset_version=OPSET,
@@ -142,7 +142,7 @@ def export_network(network: EmotionNetwork, spec: FeatureSpec, path: Path) -> No
     with torch.no_grad():
         silence = torch.full_like(example, spec.min_db)
         for segments in (example, example[:1, : spec.pad_frames], example.repeat(4, 2, 1), silence):
-            (exported,) = session.run([OUTPUT_NAME], {INPUT_NAME: segments.numpy()})
+            (exported,) = session.run([OUTPUT_NAME], {spec.input_name: segments.numpy()})
             difference = float(np.abs(exported - network(segments).numpy()).max())
             if not difference <= _TOLERANCE:
                 raise TrainingRunError(

@@ -1,15 +1,16 @@
-"""What the classifier hears: the log-mel spectrogram, defined once for training and for the jobs.
+"""What the classifier hears: the log-mel spectrogram, defined once for training and for the jobs; or the waveform.
 
 `FeatureSpec` says what is computed and its hash travels with models and feature files. `reference_log_mel` is
-the definition (librosa); `LogMel` is the fast path that equals it. Knows nothing of files, channels or
-segments: samples at the specification's rate come in, decibels come out.
+the definition (librosa); `LogMel` is the fast path that equals it. A model that hears samples has a `WaveformSpec`
+instead. Knows nothing of files, channels or segments: samples at the specification's rate come in, what a network hears
+comes out, as decibels or, to be kept and sent, in steps of 8 or 16 bits.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +27,80 @@ LogMelDb = npt.NDArray[np.float32]
 QuantizedLogMel = npt.NDArray[np.uint8]
 """Steps of the specification's decibel range, ``[shape=(frames, n_mels)]``."""
 
+Pcm16 = npt.NDArray[np.int16]
+"""16-bit samples, ``[shape=(n,)]``."""
+ModelInput = QuantizedLogMel | Pcm16
+"""A segment as a model's specification has it, along its first axis."""
+
 _QUANTIZER_STEPS: Final = 255
+_PCM16_SCALE: Final = np.float32(1 / 32768)
+MIN_RATE_HZ: Final = 8000
+MAX_RATE_HZ: Final = 48000
+WAVEFORM_RATES_HZ: Final = (8000, 16000)
+_MAX_COUNT: Final = 65_536
+_TOO_LARGE: Final = 1e9
 # A block's frames, spectra and powers stay in a core's second-level cache.
 _BLOCK_FRAMES: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
+class _Spec:
+    """What all specifications share: numbers alone, and a hash of them.
+
+    Attributes
+    ----------
+    sample_rate_hz
+        Rate of the samples.
+    """
+
+    sample_rate_hz: int
+
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 < value <= _MAX_COUNT:
+                raise FeatureSpecError(f"{name} is {value!r}; expected a positive whole number up to {_MAX_COUNT}")
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that change when any number of the specification does."""
+        # Every number as a float, so that 50 and 50.0 (as YAML may bring them) are one specification.
+        canonical = {name: float(value) for name, value in self.to_dict().items()}
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, int | float]:
+        """Return the attributes as a dictionary of plain numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the specification that `to_dict` gave.
+
+        Raises
+        ------
+        FeatureSpecError
+            If a key is missing or unknown (a hash of half a specification would mean nothing), or a value is
+            none.
+        """
+        expected = {field.name: field.type for field in fields(cls)}
+        if set(values) != set(expected):
+            raise FeatureSpecError(
+                f"feature specification: missing {sorted(set(expected) - set(values))}, "
+                f"unknown {sorted(map(str, set(values) - set(expected)))}; expected exactly {sorted(expected)}"
+            )
+        numbers: dict[str, Any] = {}
+        for name, kind in expected.items():
+            value = values[name]
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
+            if not is_number or (kind is int and value != int(value)):
+                raise FeatureSpecError(f"{name} is {value!r}; expected a {'whole ' if kind is int else ''}number")
+            numbers[name] = int(value) if kind is int else float(value)
+        return cls(**numbers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec(_Spec):
     """What is computed from samples, down to the last number.
 
     Attributes
@@ -53,6 +121,9 @@ class FeatureSpec:
         A segment is padded at its end with `min_db` to a multiple of this many frames.
     """
 
+    input_name: ClassVar[str] = "log_mel"
+    dtype: ClassVar[type[np.generic]] = np.uint8
+
     sample_rate_hz: int = 8000
     window_length: int = 400
     hop_length: int = 128
@@ -71,10 +142,15 @@ class FeatureSpec:
         FeatureSpecError
             If a count is not positive or a range is empty or beyond half the sampling rate.
         """
-        for name in ("sample_rate_hz", "window_length", "hop_length", "n_mels", "pad_frames"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value <= 0:
-                raise FeatureSpecError(f"{name} is {value!r}; expected a positive whole number")
+        self._check_counts("sample_rate_hz", "window_length", "hop_length", "n_mels", "pad_frames")
+        if not MIN_RATE_HZ <= self.sample_rate_hz <= MAX_RATE_HZ:
+            raise FeatureSpecError(f"sample_rate_hz is {self.sample_rate_hz}; expected {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+        if not (self.window_length <= self.sample_rate_hz and self.n_mels <= self.n_bins and self.pad_frames <= 1024):
+            raise FeatureSpecError(
+                f"a window of {self.window_length} samples, {self.n_mels} bands and segments padded to multiples of "
+                f"{self.pad_frames} frames; expected a window of at most a second, no more bands than the "
+                f"{self.n_bins} bins of its spectrum, and at most 1024 frames"
+            )
         if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
             raise FeatureSpecError(
                 f"bands from {self.f_min_hz} to {self.f_max_hz} Hz; expected 0 <= f_min_hz < f_max_hz <= "
@@ -94,12 +170,18 @@ class FeatureSpec:
         return self.hop_length / self.sample_rate_hz
 
     @property
-    def hash(self) -> str:
-        """Sixteen hexadecimal digits that change when any number of the specification does."""
-        # Every number as a float, so that 50 and 50.0 (as YAML may bring them) are one specification.
-        canonical = {name: float(value) for name, value in self.to_dict().items()}
-        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def padding(self) -> int:
+        """A padded segment is a multiple of so long."""
+        return self.pad_frames
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of a frame."""
+        return (self.n_mels,)
+
+    def network_input(self, segments: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return what a network hears of segments, in decibels, float32 of the same shape."""
+        return dequantize(segments, self)
 
     def n_frames(self, n_samples: int) -> int:
         """Return how many whole frames lie in `n_samples` samples (0 if they are fewer than a window)."""
@@ -107,33 +189,81 @@ class FeatureSpec:
             return 0
         return 1 + (n_samples - self.window_length) // self.hop_length
 
-    def to_dict(self) -> dict[str, int | float]:
-        """Return the attributes as a dictionary of plain numbers."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "FeatureSpec":
-        """Return the specification that `to_dict` gave.
+@dataclass(frozen=True, kw_only=True)
+class WaveformSpec(_Spec):
+    """What a model hears that takes samples.
+
+    Attributes
+    ----------
+    sample_rate_hz
+        Their rate, 8000 or 16000.
+    pad_samples
+        A segment is padded at its end with silence to a multiple of this many samples.
+    """
+
+    input_name: ClassVar[str] = "waveform"
+    dtype: ClassVar[type[np.generic]] = np.int16
+
+    sample_rate_hz: int = 8000
+    pad_samples: int = 1600
+
+    def __post_init__(self) -> None:
+        """Refuse what is none.
 
         Raises
         ------
         FeatureSpecError
-            If a key is missing or unknown (a hash of half a specification would mean nothing), or a value is
-            none.
+            If the rate is another, or the padding no positive whole number.
         """
-        expected = {field.name: field.type for field in fields(cls)}
-        if set(values) != set(expected):
-            raise FeatureSpecError(
-                f"feature specification: missing {sorted(set(expected) - set(values))}, "
-                f"unknown {sorted(set(values) - set(expected))}; expected exactly {sorted(expected)}"
-            )
-        numbers: dict[str, Any] = {}
-        for name, kind in expected.items():
-            value = values[name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value != int(value)):
-                raise FeatureSpecError(f"{name} is {value!r}; expected a number of type {kind}")
-            numbers[name] = int(value) if kind is int else float(value)
-        return cls(**numbers)
+        self._check_counts("sample_rate_hz", "pad_samples")
+        if self.sample_rate_hz not in WAVEFORM_RATES_HZ:
+            raise FeatureSpecError(f"sample_rate_hz is {self.sample_rate_hz}; expected one of {WAVEFORM_RATES_HZ}")
+
+    @property
+    def padding(self) -> int:
+        """A padded segment is a multiple of so long."""
+        return self.pad_samples
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of a sample."""
+        return ()
+
+    def network_input(self, segments: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return what a network hears of 16-bit samples: full scale 1.0, float32 of the same shape."""
+        return segments.astype(np.float32) * _PCM16_SCALE
+
+
+InputSpec = FeatureSpec | WaveformSpec
+"""What a model hears: what training and the jobs compute, and its hash."""
+
+
+def analysis_spec(spec: InputSpec) -> FeatureSpec:
+    """Return the frames by which pitch and voice are told: a model's own, or, where it hears samples, the usual."""
+    if isinstance(spec, FeatureSpec):
+        return spec
+    factor = spec.sample_rate_hz // MIN_RATE_HZ
+    usual = FeatureSpec()
+    return FeatureSpec(
+        sample_rate_hz=spec.sample_rate_hz,
+        window_length=usual.window_length * factor,
+        hop_length=usual.hop_length * factor,
+    )
+
+
+def model_input(spec: InputSpec) -> Callable[[Samples], ModelInput]:
+    """Return what makes a segment's samples, float32 at the specification's rate, into a model's input."""
+    if isinstance(spec, WaveformSpec):
+        return to_pcm16
+    log_mel = LogMel(spec)
+    return lambda samples: quantize(log_mel(samples), spec)
+
+
+def to_pcm16(samples: Samples) -> Pcm16:
+    """Return samples in 16 bits, clipped at full scale, int16 ``[shape=(n,)]``."""
+    pcm: Pcm16 = np.clip(np.rint(samples / _PCM16_SCALE), -32768, 32767).astype(np.int16)
+    return pcm
 
 
 def hann_window(spec: FeatureSpec) -> npt.NDArray[np.float64]:
@@ -348,9 +478,9 @@ def dequantize(quantized: QuantizedLogMel, spec: FeatureSpec) -> LogMelDb:
     return quantized.astype(np.float32) * np.float32(step_db) + np.float32(spec.min_db)
 
 
-def padded_length(n_frames: int, spec: FeatureSpec) -> int:
-    """Return the frames of a segment after padding: the next multiple of `pad_frames`, at least one."""
-    return max(1, -(-n_frames // spec.pad_frames)) * spec.pad_frames
+def padded_length(n: int, spec: InputSpec) -> int:
+    """Return the frames (or samples) of a segment after padding: the next multiple of the padding, at least one."""
+    return max(1, -(-n // spec.padding)) * spec.padding
 
 
 def _check(samples: Samples) -> None:

@@ -16,7 +16,16 @@ import numpy.typing as npt
 from ser_model.audio import AudioInfo, CallReader, ChannelRole, Role
 from ser_model.channels import is_one_signal
 from ser_model.errors import MonoNotSeparable, NoSpeech
-from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, quantize
+from ser_model.features import (
+    InputSpec,
+    LogMel,
+    ModelInput,
+    PowerSpectra,
+    WaveformSpec,
+    analysis_spec,
+    quantize,
+    to_pcm16,
+)
 from ser_model.prosody import Prosody, ProsodyExtractor
 from ser_model.speech import (
     FRAME_S,
@@ -55,7 +64,8 @@ class Segment:
     start_s, end_s
         Where it lies in the recording, seconds.
     prosody, features
-        Of what is to be classified, else None; features are uint8 ``[shape=(frames, n_mels)]``.
+        Of what is to be classified, else None; features are the model's input: uint8 ``[shape=(frames, n_mels)]``, or
+        int16 ``[shape=(n,)]``.
     """
 
     role: Role
@@ -64,7 +74,7 @@ class Segment:
     start_s: float
     end_s: float
     prosody: Prosody | None = None
-    features: QuantizedLogMel | None = None
+    features: ModelInput | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ class SegmentExtractor:
     Parameters
     ----------
     features
-        The classifier's feature specification; its rate is the rate that all works at.
+        What the classifier hears; its rate is the rate that all works at.
     classify
         The roles whose speech gets features and prosody.
     speech
@@ -109,18 +119,20 @@ class SegmentExtractor:
 
     Examples
     --------
+    >>> from ser_model.features import FeatureSpec
     >>> extractor = SegmentExtractor(FeatureSpec(), classify={"customer"})
     >>> with open("call.wav", "rb") as file:  # doctest: +SKIP
     ...     extractor([file]).segments[0].role
     'agent'
     """
 
-    def __init__(self, features: FeatureSpec, classify: Collection[str], speech: SpeechSpec | None = None) -> None:
+    def __init__(self, features: InputSpec, classify: Collection[str], speech: SpeechSpec | None = None) -> None:
         self.features = features
         self.classify = frozenset(classify)
         self.speech = speech or SpeechSpec()
-        self._log_mel = LogMel(features)
-        self._prosody = ProsodyExtractor(features)
+        # Pitch and voice are told from spectra, also where the classifier hears samples.
+        self._log_mel = LogMel(analysis_spec(features))
+        self._prosody = ProsodyExtractor(self._log_mel.spec)
         self._excerpt = round(EXCERPT_S * features.sample_rate_hz)
 
     def __call__(
@@ -215,11 +227,13 @@ class SegmentExtractor:
         piece = _Piece(*span, evidence=voice_evidence(power, track))
         if not classified or len(samples) < self.speech.min_segment_s * self.features.sample_rate_hz:
             return piece
-        return replace(
-            piece,
-            prosody=self._prosody(samples, power, track),
-            features=quantize(self._log_mel.from_power(power), self.features),
-        )
+        return replace(piece, prosody=self._prosody(samples, power, track), features=self._heard(samples, power))
+
+    def _heard(self, samples: npt.NDArray[np.float32], power: PowerSpectra) -> ModelInput:
+        """What the classifier hears of a segment: of its spectra, which are there, or of its samples."""
+        if isinstance(self.features, WaveformSpec):
+            return to_pcm16(samples)
+        return quantize(self._log_mel.from_power(power), self.features)
 
 
 @dataclass(frozen=True)
@@ -230,7 +244,7 @@ class _Piece:
     end: int
     evidence: float
     prosody: Prosody | None = None
-    features: QuantizedLogMel | None = None
+    features: ModelInput | None = None
 
 
 def _segment(role: Role, turn: Piece, piece: _Piece) -> Segment:

@@ -22,7 +22,7 @@ from ser_model.errors import (
     ModelHashError,
     SegmentError,
 )
-from ser_model.features import FeatureSpec, dequantize
+from ser_model.features import FeatureSpec, WaveformSpec, dequantize
 
 SPEC = FeatureSpec()
 LABELS = ("neutral", "happy", "angry")
@@ -205,7 +205,8 @@ def test_a_missing_key_is_named(make_folder: MakeFolder, key: str) -> None:
     [
         ({"version": 1.0}, r"version .* expected str: put it in quotes"),
         ({"name": "my model"}, "name is 'my model'"),
-        ({"input": "waveform"}, "input .* is 'waveform'; expected 'log_mel'"),
+        ({"input": "spectrogram"}, "input .* is 'spectrogram'; expected log_mel or waveform"),
+        ({"input": "waveform"}, r"features .* expected exactly \['pad_samples', 'sample_rate_hz'\]"),
         ({"labels": ["neutral", "happy", "joyful"]}, "joyful"),
         ({"labels": ["neutral", "happy", "happy"]}, "different ones"),
         ({"labels": "neutral"}, "labels .* expected list"),
@@ -265,10 +266,10 @@ def test_a_file_that_is_no_network_is_refused(make_folder: MakeFolder) -> None:
     [
         (network(input_name="spectrogram"), "has inputs .*spectrogram.* expected one input, log_mel"),
         (network(output_name="scores"), "has outputs .*scores.* expected one output, logits"),
-        (network(input_shape=("batch", "frames", 40)), "has inputs .* last axis 64"),
+        (network(input_shape=("batch", "frames", 40)), r"has inputs .*40.* \[any, any, 64\]"),
         (network(input_shape=(1, "frames", 64)), "fails on 2 segments"),
-        (network(input_shape=("batch", 16, 64)), "fails on 2 segments of 48 frames"),
-        (network(n_outputs=4), "has outputs .* last axis 3"),
+        (network(input_shape=("batch", 16, 64)), "fails on 2 segments of length 48"),
+        (network(n_outputs=4), r"has outputs .*4.* \[any, 3\]"),
         (network(weights=np.full_like(WEIGHTS, np.nan)), "expected finite numbers"),
     ],
     ids=["input name", "output name", "bands", "fixed batch", "fixed frames", "classes", "not a number"],
@@ -300,6 +301,56 @@ def test_weights_outside_the_network_file_are_refused(
     monkeypatch.chdir(folder)
     with pytest.raises(ModelFolderError, match="weights outside itself"):
         Classifier.load(folder)
+
+
+WAVEFORM = WaveformSpec(sample_rate_hz=16000, pad_samples=100)
+WAVEFORM_WEIGHTS = np.array([[8.0, -3.0, 5.0]], np.float32)
+
+
+def waveform_network(input_shape: tuple[Any, ...] = ("batch", "samples")) -> onnx.ModelProto:
+    """A network that multiplies the mean of the samples' magnitudes by weights."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Abs", ["waveform"], ["magnitude"]),
+            helper.make_node("ReduceMean", ["magnitude"], ["mean"], axes=[1], keepdims=1),
+            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+        ],
+        "loudness",
+        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, input_shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", 3))],
+        [numpy_helper.from_array(WAVEFORM_WEIGHTS, "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+WAVEFORM_CARD = {"input": "waveform", "features": WAVEFORM.to_dict(), "feature_hash": WAVEFORM.hash}
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_a_model_may_hear_samples(make_folder: MakeFolder, batch_size: int) -> None:
+    classifier = Classifier.load(make_folder(waveform_network(), WAVEFORM_CARD))
+    random = np.random.default_rng(1)
+    lengths = [1, 99, 100, 101, 5000] * 14
+    given = [(random.integers(-32768, 32768, n) // 2 ** random.integers(8)).astype(np.int16) for n in lengths]
+    result = classifier.probabilities(given, batch_size)
+    for row, samples in zip(result, given, strict=True):
+        mean = np.abs(samples / 32768).sum() / (-(-len(samples) // 100) * 100)
+        exponentials = np.exp(mean * WAVEFORM_WEIGHTS[0].astype(float) / 2)
+        np.testing.assert_allclose(row, exponentials / exponentials.sum(), atol=1e-5)
+    assert ModelCard.from_dict(classifier.card.to_dict()) == classifier.card
+    assert "waveform: float32 [batch, samples]" in repr(classifier)
+
+
+@pytest.mark.parametrize("segment", [np.zeros(10, np.float32), np.zeros((10, 1), np.int16), np.zeros(0, np.int16)])
+def test_samples_of_another_kind_are_refused(make_folder: MakeFolder, segment: np.ndarray) -> None:
+    classifier = Classifier.load(make_folder(waveform_network(), WAVEFORM_CARD))
+    with pytest.raises(SegmentError, match=r"expected int16 of shape \('at least 1',\)"):
+        classifier.probabilities([segment])
+
+
+def test_a_waveform_network_of_one_length_is_refused(make_folder: MakeFolder) -> None:
+    with pytest.raises(ModelContractError, match="fails on 2 segments of length 300"):
+        Classifier.load(make_folder(waveform_network(("batch", 100)), WAVEFORM_CARD))
 
 
 def test_the_session_has_one_thread(make_folder: MakeFolder) -> None:

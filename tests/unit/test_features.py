@@ -10,9 +10,13 @@ import pytest
 from ser_model.errors import FeatureSpecError, SamplesError
 from ser_model.features import (
     FeatureSpec,
+    InputSpec,
     LogMel,
+    WaveformSpec,
+    analysis_spec,
     dequantize,
     mel_filters,
+    model_input,
     padded_length,
     quantize,
     reference_log_mel,
@@ -239,6 +243,10 @@ def test_dictionary_round_trip() -> None:
         ({"n_mels": 40.5}, "n_mels is 40.5"),
         ({"hop_length": True}, "hop_length is True"),
         ({"window": "hann"}, r"unknown \['window'\]"),
+        ({"n_mels": 10**400}, "expected a whole number"),
+        ({"min_db": float("nan")}, "min_db is nan; expected a number"),
+        ({"min_db": float("-inf")}, "min_db is -inf"),
+        ({3: 4}, r"unknown \['3'\]"),
     ],
 )
 def test_a_dictionary_that_is_no_specification_is_refused(change: dict[str, object], message: str) -> None:
@@ -260,8 +268,62 @@ def test_a_missing_number_is_named() -> None:
         ({"f_max_hz": 4001.0}, "half of sample_rate_hz"),
         ({"f_min_hz": 4000.0}, "expected 0 <= f_min_hz < f_max_hz"),
         ({"min_db": 0.0}, "expected min_db < max_db"),
+        ({"sample_rate_hz": 6000}, "sample_rate_hz is 6000; expected 8000 to 48000"),
+        ({"window_length": 8001}, "a window of at most a second"),
+        ({"n_mels": 202}, "no more bands than the 201 bins"),
+        ({"pad_frames": 1025}, "at most 1024 frames"),
+        ({"hop_length": 70_000}, "hop_length is 70000; expected a positive whole number up to 65536"),
     ],
 )
 def test_a_specification_that_cannot_be_computed_is_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(FeatureSpecError, match=message):
         FeatureSpec(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("sample_rate_hz", "pad_samples"), [(8000, 1600), (16000, 320)])
+def test_a_waveforms_specification(sample_rate_hz: int, pad_samples: int) -> None:
+    spec = WaveformSpec(sample_rate_hz=sample_rate_hz, pad_samples=pad_samples)
+    assert WaveformSpec.from_dict(spec.to_dict()) == spec
+    assert spec.hash not in (SPEC.hash, replace(spec, pad_samples=pad_samples + 1).hash)
+    assert [padded_length(n, spec) for n in (1, pad_samples, pad_samples + 1)] == [pad_samples] * 2 + [2 * pad_samples]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"sample_rate_hz": 44100}, r"expected one of \(8000, 16000\)"), ({"pad_samples": 0}, "pad_samples is 0")],
+)
+def test_a_waveforms_specification_is_checked(change: dict[str, int], message: str) -> None:
+    with pytest.raises(FeatureSpecError, match=message):
+        WaveformSpec(**change)
+
+
+@pytest.mark.parametrize(
+    ("spec", "tolerance"),
+    [(WaveformSpec(), 0.5 / 32768), (SPEC, QUANTIZER_STEP_DB / 2 + 1e-4)],
+)
+def test_a_network_hears_what_was_made_of_the_samples(spec: InputSpec, tolerance: float) -> None:
+    samples = SIGNALS["clipped"] * np.float32(0.999)
+    made = model_input(spec)(samples)
+    assert (made.dtype, made.shape[1:]) == (spec.dtype, spec.item_shape)
+    expected = samples if isinstance(spec, WaveformSpec) else LogMel(spec)(samples)
+    heard = spec.network_input(made)
+    assert heard.dtype == np.float32
+    np.testing.assert_allclose(heard, expected, atol=tolerance)
+
+
+def test_silence_is_zero_in_every_specification() -> None:
+    """What pads a segment is zeros."""
+    for spec in (SPEC, WaveformSpec()):
+        assert not model_input(spec)(np.zeros(8000, np.float32)).any()
+
+
+def test_samples_beyond_full_scale_are_clipped() -> None:
+    loud = np.array([-2, -1, 1, 2], np.float32)
+    np.testing.assert_array_equal(model_input(WaveformSpec())(loud), [-32768, -32768, 32767, 32767])
+
+
+def test_pitch_is_told_by_the_same_frames_whatever_the_model_hears() -> None:
+    assert analysis_spec(SPEC) is SPEC
+    assert analysis_spec(WaveformSpec()) == SPEC
+    wide = analysis_spec(WaveformSpec(sample_rate_hz=16000))
+    assert (wide.frame_s, wide.window_length / wide.sample_rate_hz) == (SPEC.frame_s, SPEC.window_length / RATE_HZ)

@@ -12,7 +12,7 @@ import soundfile
 
 from ser_model.audio import AudioReader
 from ser_model.errors import RecordingError
-from ser_model.features import FeatureSpec
+from ser_model.features import FeatureSpec, WaveformSpec
 from ser_model.recording import RecordingSegments, SegmentExtractor
 
 Voice = Callable[..., np.ndarray]
@@ -115,6 +115,26 @@ def test_blocks_leave_no_seam(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> 
     for one, other in zip(blocks.segments, whole.segments, strict=True):
         if one.features is not None and other.features is not None:
             assert np.abs(one.features.astype(int) - other.features.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000])
+def test_a_model_that_hears_samples_gets_those_of_the_same_segments(voice: Voice, rate_hz: int) -> None:
+    sound = call(voice)
+    by_spectra = extract(file(sound, subtype="PCM_16")).segments
+    spec = WaveformSpec(sample_rate_hz=rate_hz)
+    by_samples = SegmentExtractor(spec, {"customer"})([file(sound, subtype="PCM_16")]).segments
+    assert len(by_spectra) == len(by_samples) >= 2
+    for one, other in zip(by_spectra, by_samples, strict=True):
+        assert (one.start_s, one.end_s, one.role) == pytest.approx((other.start_s, other.end_s, other.role), abs=0.05)
+        assert (one.features is None) == (other.features is None)
+        if other.features is not None and other.prosody is not None and one.prosody is not None:
+            assert (other.features.dtype, other.features.ndim) == (np.int16, 1)
+            assert len(other.features) == pytest.approx((other.end_s - other.start_s) * rate_hz)
+            assert other.prosody.pitch_hz == pytest.approx(one.prosody.pitch_hz, rel=0.02)
+    if rate_hz == RATE:
+        first = next(segment for segment in by_samples if segment.features is not None)
+        heard = sound[round(first.start_s * RATE) : round(first.end_s * RATE), 0]
+        np.testing.assert_allclose(first.features / 32768, heard - heard.mean(), atol=1e-3)
 
 
 def test_clipped_samples_are_counted(voice: Voice) -> None:
