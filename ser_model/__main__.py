@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except SerModelError as error:
         print(f"{error.reason_code}: {error}", file=sys.stderr)
         return 1
@@ -45,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("describe", help="print what a model is")
     describe.add_argument("model", type=Path, nargs="?", default=SHIPPED_MODEL, help="default: shipped")
     describe.set_defaults(command=_describe)
+
+    verify = commands.add_parser("verify", help="check a model folder against the contract")
+    verify.add_argument("model", type=Path, help="model folder")
+    verify.set_defaults(command=_verify)
 
     corpora = commands.add_parser("corpora", help="list the corpora that can be read, or what folders hold")
     corpora.add_argument("--corpus", action="append", default=[], type=_corpus, metavar="NAME=FOLDER")
@@ -201,6 +204,17 @@ def _describe(options: argparse.Namespace) -> None:
     classifier = Classifier.load(options.model)
     print(repr(classifier))
     print(f"  trained on {', '.join(classifier.card.corpora)}; code {classifier.card.training_commit}")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ser_model.verify import verify
+
+    checks = verify(options.model)
+    for check in checks:
+        print(f"{check.status:<9}  {check.name:<11}  {check.found}")
+    failed = sum(check.status == "failed" for check in checks)
+    print(f"{options.model} " + (f"fails {failed} of {len(checks)} checks" if failed else "keeps the contract"))
+    return 1 if failed else 0
 
 
 def _corpora(options: argparse.Namespace) -> None:

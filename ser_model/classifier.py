@@ -9,6 +9,7 @@ audio or of training: no torch here.
 
 import hashlib
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,29 @@ Probabilities = npt.NDArray[np.float32]
 
 NETWORK_FILE: Final = "model.onnx"
 CARD_FILE: Final = "model.yaml"
+
+REQUIRED_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "name": str,
+    "version": str,
+    "sha256": str,
+    "input": str,
+    "labels": list,
+    "features": dict,
+    "feature_hash": str,
+    "temperature": (int, float),
+    "conformal_threshold": (int, float),
+    "commercial_use": bool,
+    "license": str,
+    "corpora": list,
+    "training_commit": str,
+    "metrics": dict,
+}
+"""What ``model.yaml`` must say, and its type."""
+OPTIONAL_KEYS: Final[Mapping[str, type]] = {"test_speakers": dict, "evaluated_languages": list}
 INPUT_SPECS: Final[Mapping[str, type[InputSpec]]] = {spec.input_name: spec for spec in (FeatureSpec, WaveformSpec)}
 OUTPUT_NAME: Final = "logits"
+_MAX_CARD_BYTES: Final = 1_000_000
+_HIGHEST_TEMPERATURE: Final = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,34 +130,41 @@ class ModelCard:
         ModelHashError
             If the feature specification's hash is not the one stated.
         """
-        return cls.from_dict(_read_yaml(_file(folder, CARD_FILE)))
+        return cls.from_dict(read_card_file(model_file(folder, CARD_FILE)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ModelCard":
         """Return the card that `to_dict` gave; raises as `load` does."""
-        spec = _feature_spec(values)
-        card = cls(
-            name=_value(values, "name", str),
-            version=_value(values, "version", str),
-            sha256=_value(values, "sha256", str),
-            labels=tuple(_value(values, "labels", list)),
-            feature_spec=spec,
-            temperature=float(_value(values, "temperature", (int, float))),
-            conformal_threshold=float(_value(values, "conformal_threshold", (int, float))),
-            commercial_use=_value(values, "commercial_use", bool),
-            license=_value(values, "license", str),
-            corpora=tuple(_value(values, "corpora", list)),
-            training_commit=_value(values, "training_commit", str),
-            metrics=_value(values, "metrics", dict),
+        given = {key: typed_value(values, key, kind) for key, kind in REQUIRED_KEYS.items()}
+        given |= {key: typed_value(values, key, kind) for key, kind in OPTIONAL_KEYS.items() if key in values}
+        check_name("name", given["name"])
+        check_name("version", given["version"])
+        if not re.fullmatch(r"[0-9a-f]{64}", given["sha256"]):
+            raise ModelCardError(
+                f"sha256 is {_short(given['sha256'])}; expected 64 hexadecimal digits of {NETWORK_FILE}"
+            )
+        check_labels(given["labels"])
+        check_languages(given.get("evaluated_languages", ()))
+        check_calibration(given["temperature"], given["conformal_threshold"])
+        return cls(
+            name=given["name"],
+            version=given["version"],
+            sha256=given["sha256"],
+            labels=tuple(given["labels"]),
+            feature_spec=input_spec(values),
+            temperature=float(given["temperature"]),
+            conformal_threshold=float(given["conformal_threshold"]),
+            commercial_use=given["commercial_use"],
+            license=given["license"],
+            corpora=tuple(map(str, given["corpora"])),
+            training_commit=given["training_commit"],
+            metrics=given["metrics"],
             test_speakers={
-                corpus: tuple(map(str, speakers)) for corpus, speakers in (values.get("test_speakers") or {}).items()
+                str(corpus): tuple(map(str, speakers)) if isinstance(speakers, list) else ()
+                for corpus, speakers in given.get("test_speakers", {}).items()
             },
-            evaluated_languages=tuple(
-                _value(values, "evaluated_languages", list) if "evaluated_languages" in values else ()
-            ),
+            evaluated_languages=tuple(given.get("evaluated_languages", ())),
         )
-        card._check()
-        return card
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values, in the order in which ``model.yaml`` shows them."""
@@ -157,30 +186,6 @@ class ModelCard:
             "evaluated_languages": list(self.evaluated_languages),
             "metrics": dict(self.metrics),
         }
-
-    def _check(self) -> None:
-        for name, text in (("name", self.name), ("version", self.version)):
-            if not re.fullmatch(r"[A-Za-z0-9._]+", text):
-                raise ModelCardError(f"{name} is {text!r}; expected letters, digits, '.' and '_' only")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise ModelCardError(f"sha256 is {self.sha256!r}; expected 64 hexadecimal digits of {NETWORK_FILE}")
-        unknown = [label for label in self.labels if label not in EMOTIONS]
-        if unknown or len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
-            raise ModelCardError(
-                f"labels are {list(self.labels)}; expected at least two different ones of {list(EMOTIONS)}"
-            )
-        languages = self.evaluated_languages
-        if len(set(languages)) != len(languages) or not all(
-            isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}", code) for code in languages
-        ):
-            raise ModelCardError(
-                f"evaluated_languages are {list(languages)}; expected different primary language subtags of BCP 47, "
-                "such as en (in quotes where YAML reads them otherwise: 'no')"
-            )
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise ModelCardError(f"temperature is {self.temperature}; expected a positive number (1 for none)")
-        if not 0 <= self.conformal_threshold <= 1:
-            raise ModelCardError(f"conformal_threshold is {self.conformal_threshold}; expected a probability, 0 to 1")
 
 
 class Classifier:
@@ -221,7 +226,7 @@ class Classifier:
             If the network's input or output is not as the contract says.
         """
         card = ModelCard.load(folder)
-        path = _file(folder, NETWORK_FILE)
+        path = model_file(folder, NETWORK_FILE)
         # The bytes that were hashed are the bytes that run.
         network = path.read_bytes()
         found = hashlib.sha256(network).hexdigest()
@@ -230,7 +235,7 @@ class Classifier:
                 f"{path} has sha256 {found}; {CARD_FILE} expects {card.sha256}: the network was changed after "
                 f"{CARD_FILE} was written, or the folder mixes two models; export or copy it again"
             )
-        classifier = cls(card, _session(network, path))
+        classifier = cls(card, open_network(network, path))
         classifier._check_contract(path)
         return classifier
 
@@ -306,8 +311,8 @@ class Classifier:
 
     def _check_contract(self, path: Path) -> None:
         spec, n_classes = self.card.feature_spec, len(self.card.labels)
-        _check_node(path, "input", self._session.get_inputs(), spec.input_name, (None, None, *spec.item_shape))
-        _check_node(path, "output", self._session.get_outputs(), OUTPUT_NAME, (None, n_classes))
+        check_node("input", self._session.get_inputs(), spec.input_name, (None, None, *spec.item_shape))
+        check_node("output", self._session.get_outputs(), OUTPUT_NAME, (None, n_classes))
         # Declared shapes may leave everything open: two runs show what the network does.
         for batch, length in ((1, spec.padding), (2, 3 * spec.padding)):
             silence = spec.network_input(np.zeros((batch, length, *spec.item_shape), dtype=spec.dtype))
@@ -318,10 +323,15 @@ class Classifier:
                     f"{path} fails on {batch} segments of length {length}: {error}; expected any batch and "
                     f"any multiple of {spec.padding}: export it with both left dynamic"
                 ) from error
-            if logits.shape != (batch, n_classes) or not np.isfinite(logits).all():
+            if logits.shape != (batch, n_classes):
                 raise ModelContractError(
-                    f"{path} returns shape {logits.shape} for {batch} silent segments; expected finite numbers "
-                    f"of shape ({batch}, {n_classes}), a column a label of {CARD_FILE}"
+                    f"{path} returns shape {logits.shape} for {batch} segments; expected ({batch}, {n_classes}), a "
+                    f"column a label of {CARD_FILE}"
+                )
+            if not np.isfinite(logits).all():
+                raise ModelContractError(
+                    f"{path} returns {logits.ravel()[~np.isfinite(logits.ravel())][0]} for silence; expected finite "
+                    "numbers: guard logarithms and divisions against nothing"
                 )
 
 
@@ -354,16 +364,66 @@ def emotion_set(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: 
     return [labels[index] for rank, index in enumerate(order) if rank == 0 or row[index] >= threshold]
 
 
-def _session(network: bytes, path: Path) -> onnxruntime.InferenceSession:
+def check_name(key: str, text: str) -> None:
+    """Refuse a name or version that cannot be part of a model's id."""
+    if not re.fullmatch(r"[A-Za-z0-9._]+", text):
+        raise ModelCardError(f"{key} is {_short(text)}; expected letters, digits, '.' and '_' only")
+
+
+def check_labels(labels: Sequence[Any]) -> None:
+    """Refuse labels that are not different emotions of the taxonomy."""
+    unknown = [label for label in labels if label not in EMOTIONS]
+    if unknown or len(set(labels)) != len(labels) or len(labels) < 2:
+        raise ModelCardError(
+            f"labels are {_short(labels)}, unknown of them {_short(unknown)}; expected at least two different ones of "
+            f"{list(EMOTIONS)}"
+        )
+
+
+def check_languages(languages: Sequence[Any]) -> None:
+    """Refuse languages that are not different primary subtags of BCP 47."""
+    known = all(isinstance(code, str) and re.fullmatch(r"[a-z]{2,3}", code) for code in languages)
+    if not known or len(set(languages)) != len(languages):
+        raise ModelCardError(
+            f"evaluated_languages are {_short(list(languages))}; expected different primary language subtags of "
+            "BCP 47, such as en (in quotes where YAML reads them otherwise: 'no')"
+        )
+
+
+def check_calibration(temperature: float, conformal_threshold: float) -> None:
+    """Refuse a temperature or threshold that no calibration gives."""
+    if not 0 < temperature < _HIGHEST_TEMPERATURE:
+        raise ModelCardError(f"temperature is {_short(temperature)}; expected a positive number (1 for none)")
+    if not 0 <= conformal_threshold <= 1:
+        raise ModelCardError(f"conformal_threshold is {_short(conformal_threshold)}; expected a probability, 0 to 1")
+
+
+def open_network(network: bytes, path: Path) -> onnxruntime.InferenceSession:
+    """Open a network's bytes on one thread.
+
+    Parameters
+    ----------
+    network
+        An ONNX file.
+    path
+        Where it is from, for messages.
+
+    Raises
+    ------
+    ModelFolderError
+        If ONNX Runtime cannot load it, or its weights are in other files.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    # What fails is raised: nothing needs to be printed too.
+    options.log_severity_level = 4
     # External data would be read from files that the hash does not cover, so it is looked for in a place
     # where nothing can be: below a file.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path))
     try:
-        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        # Without the fallback, which prints and tries the same again.
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime has no documented base class
         if "external data" in str(error).lower():
             raise ModelFolderError(
@@ -373,68 +433,112 @@ def _session(network: bytes, path: Path) -> onnxruntime.InferenceSession:
         raise ModelFolderError(f"{path} is not a network that ONNX Runtime can load: {error}") from error
 
 
-def _check_node(path: Path, kind: str, nodes: Iterable[Any], name: str, shape: tuple[int | None, ...]) -> None:
-    """Refuse another node than this; None is an axis of any length."""
-    found = [f"{node.name}: {node.type} {node.shape}" for node in nodes]
-    axes = ", ".join("any" if axis is None else str(axis) for axis in shape)
-    for node in nodes:
-        if (
-            len(found) == 1
-            and node.name == name
-            and node.type == "tensor(float)"
-            and len(node.shape) == len(shape)
-            and all(
-                axis is None or not isinstance(declared, int) or declared == axis
-                for axis, declared in zip(shape, node.shape, strict=True)
-            )
+def check_node(kind: str, nodes: Iterable[Any], name: str, shape: tuple[int | None, ...]) -> Any:
+    """Return a network's one input or output, or refuse another than this; None is an axis of any length.
+
+    Raises
+    ------
+    ModelContractError
+        If there are several, or the one has another name, type or shape.
+    """
+    nodes = list(nodes)
+    if len(nodes) == 1 and nodes[0].name == name and nodes[0].type == "tensor(float)":
+        declared = nodes[0].shape
+        if len(declared) == len(shape) and all(
+            axis is None or not isinstance(stated, int) or stated == axis
+            for axis, stated in zip(shape, declared, strict=True)
         ):
-            return
+            return nodes[0]
+    axes = ", ".join("any" if axis is None else str(axis) for axis in shape)
+    found = [f"{node.name}: {node.type} {node.shape}" for node in nodes]
     raise ModelContractError(
-        f"{path} has {kind}s {found}; expected one {kind}, {name}: tensor(float) [{axes}]: export it with these names"
+        f"{NETWORK_FILE} has {kind}s {found}; expected one {kind}, {name}: tensor(float) [{axes}]: export it with "
+        "these names"
     )
 
 
-def _file(folder: Path, name: str) -> Path:
+def model_file(folder: Path, name: str) -> Path:
+    """Return a file of a model folder.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is not there.
+    """
     path = folder / name
     if not path.is_file():
         raise ModelFolderError(f"no {name} in {folder}; expected a model folder with {CARD_FILE} and {NETWORK_FILE}")
     return path
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def read_card_file(path: Path) -> Mapping[str, Any]:
+    """Read a ``model.yaml`` as keys and values, whatever they are.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is no YAML, or no mapping.
+    """
+    if path.stat().st_size > _MAX_CARD_BYTES:
+        raise ModelFolderError(f"{path} has {path.stat().st_size} bytes; expected at most {_MAX_CARD_BYTES}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ModelFolderError(f"{path} holds {type(values).__name__}; expected keys and values")
     return values
 
 
-def _value(values: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
+def typed_value(values: Mapping[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
+    """Return the value of a key of ``model.yaml``.
+
+    Raises
+    ------
+    ModelCardError
+        If it is missing or of another type.
+    """
     if key not in values:
-        raise ModelCardError(f"{CARD_FILE} has no {key}; it has {sorted(values)}")
+        raise ModelCardError(f"{CARD_FILE} has no {key}; it has {_short(sorted(map(str, values)))}")
     value = values[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         expected = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise ModelCardError(
-            f"{key} in {CARD_FILE} is {value!r} ({type(value).__name__}); expected {expected}"
+            f"{key} in {CARD_FILE} is {_short(value)} ({type(value).__name__}); expected {expected}"
             + (": put it in quotes" if kind is str else "")
         )
     return value
 
 
-def _feature_spec(values: Mapping[str, Any]) -> InputSpec:
-    if (kind := _value(values, "input", str)) not in INPUT_SPECS:
-        raise ModelCardError(f"input in {CARD_FILE} is {kind!r}; expected {' or '.join(INPUT_SPECS)}")
+def input_spec(values: Mapping[str, Any]) -> InputSpec:
+    """Return what a ``model.yaml`` says that the network hears.
+
+    Raises
+    ------
+    ModelCardError
+        If it is no specification.
+    ModelHashError
+        If its hash is not the one stated.
+    """
+    if (kind := typed_value(values, "input", str)) not in INPUT_SPECS:
+        raise ModelCardError(f"input in {CARD_FILE} is {_short(kind)}; expected {' or '.join(INPUT_SPECS)}")
     try:
-        spec = INPUT_SPECS[kind].from_dict(_value(values, "features", dict))
+        spec = INPUT_SPECS[kind].from_dict(typed_value(values, "features", dict))
     except FeatureSpecError as error:
         raise ModelCardError(f"features in {CARD_FILE}: {error}") from error
-    stated = _value(values, "feature_hash", str)
+    stated = typed_value(values, "feature_hash", str)
     if stated != spec.hash:
         raise ModelHashError(
             f"feature_hash in {CARD_FILE} is {stated}; its features have {spec.hash}: one of them was changed by "
             "hand, and the network would hear what it was not trained on; export the model again"
         )
     return spec
+
+
+def _short(value: Any) -> str:
+    """Return a value as a message can show it: what a stranger's ``model.yaml`` holds may be very long."""
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxother = 100
+    shortened.maxlist = shortened.maxtuple = 20
+    shortened.maxlevel = 3
+    return shortened.repr(value)

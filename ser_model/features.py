@@ -122,7 +122,7 @@ class FeatureSpec(_Spec):
     """
 
     input_name: ClassVar[str] = "log_mel"
-    dtype: ClassVar[type[np.generic]] = np.uint8
+    dtype: ClassVar[type[np.integer[Any]]] = np.uint8
 
     sample_rate_hz: int = 8000
     window_length: int = 400
@@ -203,7 +203,7 @@ class WaveformSpec(_Spec):
     """
 
     input_name: ClassVar[str] = "waveform"
-    dtype: ClassVar[type[np.generic]] = np.int16
+    dtype: ClassVar[type[np.integer[Any]]] = np.int16
 
     sample_rate_hz: int = 8000
     pad_samples: int = 1600

@@ -1,17 +1,27 @@
 """The classifier: a model folder is checked before it is believed, and a segment's result is its own."""
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-import yaml
 from onnx import TensorProto, helper, numpy_helper
+from small_models import (
+    LABELS,
+    SPEC,
+    WAVEFORM_CARD,
+    WAVEFORM_WEIGHTS,
+    WEIGHTS,
+    card_values,
+    network,
+    waveform_network,
+    write_model,
+)
 
 from ser_model.classifier import Classifier, ModelCard, emotion_set, softmax
 from ser_model.corpora import CORPORA
@@ -22,74 +32,16 @@ from ser_model.errors import (
     ModelHashError,
     SegmentError,
 )
-from ser_model.features import FeatureSpec, WaveformSpec, dequantize
+from ser_model.features import FeatureSpec, dequantize
 
-SPEC = FeatureSpec()
-LABELS = ("neutral", "happy", "angry")
-WEIGHTS = np.random.default_rng(7).standard_normal((SPEC.n_mels, len(LABELS))).astype(np.float32) / 100
-WEIGHTS -= WEIGHTS.mean(axis=0)
 SEGMENT_LENGTHS = (1, 15, 16, 17, 60, 100, 185)
-
-
-def network(
-    *,
-    input_name: str = "log_mel",
-    output_name: str = "logits",
-    input_shape: tuple[Any, ...] = ("batch", "frames", SPEC.n_mels),
-    n_outputs: int = len(LABELS),
-    weights: np.ndarray = WEIGHTS,
-) -> onnx.ModelProto:
-    """A network that averages a segment's frames and multiplies the bands by weights."""
-    weights = np.resize(weights, (input_shape[-1], n_outputs))
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", [input_name], ["mean"], axes=[1], keepdims=0),
-            helper.make_node("MatMul", ["mean", "weights"], [output_name]),
-        ],
-        "mean",
-        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, input_shape)],
-        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, (input_shape[0], n_outputs))],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-
-
-def card_values(model: bytes) -> dict[str, Any]:
-    return {
-        "name": "mean",
-        "version": "1.0",
-        "sha256": hashlib.sha256(model).hexdigest(),
-        "input": "log_mel",
-        "labels": list(LABELS),
-        "features": SPEC.to_dict(),
-        "feature_hash": SPEC.hash,
-        "temperature": 2.0,
-        "conformal_threshold": 0.2,
-        "commercial_use": True,
-        "license": "CC0-1.0",
-        "corpora": ["emodb"],
-        "training_commit": "abc",
-        "metrics": {"uar": 0.5},
-    }
-
-
 MakeFolder = Callable[..., Path]
 
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """Write a model folder; `change` alters its card, a value of None takes the key out."""
-
-    def make(model: onnx.ModelProto | bytes | None = None, change: dict[str, Any] | None = None) -> Path:
-        model = network() if model is None else model
-        content = model if isinstance(model, bytes) else model.SerializeToString()
-        values = {**card_values(content), **(change or {})}
-        values = {key: value for key, value in values.items() if value is not None}
-        (tmp_path / "model.onnx").write_bytes(content)
-        (tmp_path / "model.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-        return tmp_path
-
-    return make
+    """Writes a model folder."""
+    return partial(write_model, tmp_path)
 
 
 def segments(count: int, lengths: tuple[int, ...] = SEGMENT_LENGTHS) -> list[np.ndarray]:
@@ -221,6 +173,12 @@ def test_a_missing_key_is_named(make_folder: MakeFolder, key: str) -> None:
         ({"evaluated_languages": ["en-US"]}, "primary language subtags"),
         ({"evaluated_languages": ["en", "en"]}, "expected different"),
         ({"evaluated_languages": [False]}, "YAML reads them otherwise: 'no'"),
+        ({"evaluated_languages": [["en"]]}, "expected different"),
+        ({"test_speakers": ["01"]}, "test_speakers .* expected dict"),
+        ({"labels": ["neutral", ["happy"]]}, "different ones"),
+        ({"temperature": 10**400}, "expected a positive number"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({3: 4, "name": 5}, "name .* is 5"),
     ],
 )
 def test_a_wrong_value_is_named(make_folder: MakeFolder, change: dict[str, Any], message: str) -> None:
@@ -236,7 +194,7 @@ def test_a_missing_file_is_named(make_folder: MakeFolder, name: str) -> None:
         Classifier.load(folder)
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", ""])
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "", "[" * 20_000, "day: 2026-99-99", "x" * 1_000_001])
 def test_a_card_that_is_no_mapping_is_refused(make_folder: MakeFolder, text: str) -> None:
     folder = make_folder()
     (folder / "model.yaml").write_text(text)
@@ -301,29 +259,6 @@ def test_weights_outside_the_network_file_are_refused(
     monkeypatch.chdir(folder)
     with pytest.raises(ModelFolderError, match="weights outside itself"):
         Classifier.load(folder)
-
-
-WAVEFORM = WaveformSpec(sample_rate_hz=16000, pad_samples=100)
-WAVEFORM_WEIGHTS = np.array([[8.0, -3.0, 5.0]], np.float32)
-
-
-def waveform_network(input_shape: tuple[Any, ...] = ("batch", "samples")) -> onnx.ModelProto:
-    """A network that multiplies the mean of the samples' magnitudes by weights."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("Abs", ["waveform"], ["magnitude"]),
-            helper.make_node("ReduceMean", ["magnitude"], ["mean"], axes=[1], keepdims=1),
-            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
-        ],
-        "loudness",
-        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, input_shape)],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("batch", 3))],
-        [numpy_helper.from_array(WAVEFORM_WEIGHTS, "weights")],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-
-
-WAVEFORM_CARD = {"input": "waveform", "features": WAVEFORM.to_dict(), "feature_hash": WAVEFORM.hash}
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
