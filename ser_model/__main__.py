@@ -1,10 +1,12 @@
-"""The command line of ser_model: train, export, evaluate, describe, corpora.
+"""The command line of ser_model: corpora, train, export, evaluate, verify, describe, classify.
 
     python -m ser_model corpora
     python -m ser_model train --config ser_model/configs/research.yaml --run RUN --corpus ravdess=FOLDER ...
     python -m ser_model export --run RUN --corpus ravdess=FOLDER ... --model MODEL_FOLDER
     python -m ser_model evaluate --model MODEL_FOLDER --corpus ravdess=FOLDER --condition g711
+    python -m ser_model verify MODEL_FOLDER
     python -m ser_model describe MODEL_FOLDER
+    python -m ser_model classify call.wav --format csv
 
 Training and export need torch; the others do not.
 """
@@ -13,7 +15,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,11 @@ from ser_model.errors import EvaluationError, SerModelError
 from ser_model.taxonomy import EMOTIONS
 
 if TYPE_CHECKING:
+    from ser_model.audio import ChannelRole
+    from ser_model.classifier import Classifier
     from ser_model.evaluate import Evaluation
+    from ser_model.recording import SegmentExtractor
+    from ser_model.recording_emotions import RecordingEmotions
 
 TRAINING_MODULES = ("torch", "onnx", "onnxscript")
 SHIPPED_MODEL = Path(__file__).parent / "models" / "research"
@@ -36,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SerModelError as error:
         print(f"{error.reason_code}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who reads has read enough; what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ModuleNotFoundError as error:
         if error.name not in TRAINING_MODULES:
             raise
@@ -86,6 +97,25 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("model", type=Path, nargs="?", default=SHIPPED_MODEL, help="default: shipped")
     describe.set_defaults(command=_describe)
 
+    classify = commands.add_parser("classify", help="print the segments of recordings and their emotions")
+    classify.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recording")
+    classify.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="model folder (default: shipped)")
+    classify.add_argument(
+        "--roles",
+        type=_names("customer", "agent", "mixed"),
+        default=("customer",),
+        help="whose speech is classified, comma-separated (default: customer)",
+    )
+    classify.add_argument(
+        "--channels",
+        type=_names("customer", "agent", "mixed", "none"),
+        default=("customer", "agent"),
+        help="whose each channel is, from the left, comma-separated (default: customer,agent)",
+    )
+    classify.add_argument("--pair", action="store_true", help="the two files are the two sides of one recording")
+    classify.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: table")
+    classify.set_defaults(command=_classify)
+
     verify = commands.add_parser("verify", help="check a model folder against the contract")
     verify.add_argument("model", type=Path, help="model folder")
     verify.set_defaults(command=_verify)
@@ -105,6 +135,18 @@ def _add_corpora(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FOLDER",
         help=f"may be repeated; names: {', '.join(CORPORA)}",
     )
+
+
+def _names(*known: str) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads names separated by commas."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in text.split(","))
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r}; expected some of {', '.join(known)}, comma-separated")
+        return names
+
+    return read
 
 
 def _corpus(text: str) -> tuple[str, Path]:
@@ -199,11 +241,58 @@ def _print_evaluation(result: "Evaluation") -> None:
 
 
 def _describe(options: argparse.Namespace) -> None:
+    from ser_model.describe import describe
+
+    for line in describe(options.model):
+        print(line)
+
+
+def _classify(options: argparse.Namespace) -> int:
     from ser_model.classifier import Classifier
+    from ser_model.recording import SegmentExtractor
+    from ser_model.recording_emotions import csv_header, csv_rows, table_lines
 
     classifier = Classifier.load(options.model)
-    print(repr(classifier))
-    print(f"  trained on {', '.join(classifier.card.corpora)}; code {classifier.card.training_commit}")
+    extractor = SegmentExtractor(classifier.card.feature_spec, options.roles)
+    if options.pair and len(options.files) != 2:
+        raise EvaluationError(f"--pair with {len(options.files)} files; expected two, one a side")
+    recordings = [options.files] if options.pair else [[path] for path in options.files]
+    results = _classified(recordings, options.channels, extractor, classifier)
+    done = 0
+    if options.format == "csv":
+        print(csv_header(classifier.card))
+    for done, result in enumerate(results, start=1):
+        if options.format == "json":
+            print("[" if done == 1 else ",", json.dumps(result.to_dict(), indent=2), sep="\n", flush=True)
+        else:
+            for line in csv_rows(result) if options.format == "csv" else table_lines(result):
+                print(line)
+    if options.format == "json":
+        print("]" if done else "[]")
+    return 0 if done == len(recordings) else 1
+
+
+def _classified(
+    recordings: Sequence[Sequence[Path]],
+    channels: Sequence["ChannelRole"],
+    extractor: "SegmentExtractor",
+    classifier: "Classifier",
+) -> "Iterator[RecordingEmotions]":
+    """Classify recordings; of one that cannot be, the reason is printed and the others go on."""
+    from ser_model.recording_emotions import classify_recording
+
+    for paths in recordings:
+        name = " + ".join(map(str, paths))
+        try:
+            with ExitStack() as opened:
+                files = [opened.enter_context(path.open("rb")) for path in paths]
+                yield classify_recording(name, files, channels, extractor, classifier)
+        except SerModelError as error:
+            print(f"{name}: {error.reason_code}: {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"{name}: not_readable: {error.strerror}; expected a recording there", file=sys.stderr)
+        except Exception as error:  # whatever one recording holds, the others go on
+            print(f"{name}: read_failed: reading it failed unexpectedly ({type(error).__name__})", file=sys.stderr)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -266,8 +266,18 @@ def test_the_command_ends_with_one_line_where_there_is_nothing_to_measure(
 def test_describe_prints_what_a_model_is(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", str(model)]) == 0
     out = capsys.readouterr().out
-    assert "Classifier(bands-1-" in out
-    assert "trained on ravdess" in out
+    assert out.startswith("bands 1 (bands-1-")
+    assert "labels     neutral, happy, sad" in out
+    assert "trained on ravdess: RAVDESS, speech (English, North American); CC BY-NC-SA 4.0" in out
+    assert "none that this program understands" in out, "its card has no figures"
+    assert "measured in no language that it names" in out
+    assert main(["describe"]) == 0
+    shipped = capsys.readouterr().out
+    assert "282,931 parameters, 1.15 MB, opset 18" in shipped
+    assert "ravdess, g711: UAR 0.6" in shipped
+    assert "it calls amused, bored, sleepy by the name of another emotion" in shipped
+    assert "measured in en, de; in no other language" in shipped
+    assert "not for commercial use" in shipped
 
 
 def test_training_without_torch_ends_with_one_line(
