@@ -18,11 +18,11 @@ from ser_model.conditions import CONDITIONS, LINE_RATE_HZ, Condition
 from ser_model.corpora import CORPORA, Clip, clip_samples, trim_silence
 from ser_model.errors import EvaluationError
 from ser_model.features import InputSpec, ModelInput, Samples, model_input
+from ser_model.reliability import N_BINS, confidence_bin, coverage
 from ser_model.taxonomy import MOOD
 
 LONGEST_SEGMENT_S: Final = 3.0
 _BOOTSTRAP_DRAWS: Final = 2000
-_CALIBRATION_BINS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -248,9 +248,7 @@ def figures(
     of_draws = counts.figures(draws)
     intervals = {name: _interval(values) for name, values in of_draws.items()}
     per_class = _per_class(_confusion(truth, predicted, len(labels)), labels)
-    in_set = (probabilities >= conformal_threshold) | (
-        np.arange(len(labels)) == predicted[:, None]  # emotion_set() is never empty
-    )
+    sets = coverage(probabilities, truth, conformal_threshold)
     return Evaluation(
         condition=condition,
         corpus=clips[0].corpus,
@@ -259,8 +257,8 @@ def figures(
         uar_interval=intervals.pop("uar"),
         intervals=intervals,
         **{name: float(values[0]) for name, values in counts.figures(every_speaker).items()},
-        conformal_coverage=float(in_set[np.arange(len(truth)), truth].mean()),
-        conformal_size=float(in_set.sum(axis=1).mean()),
+        conformal_coverage=sets.coverage,
+        conformal_size=sets.mean_size,
         unchanged=unchanged,
         labels=tuple(labels),
         per_class=per_class,
@@ -299,9 +297,9 @@ class _SpeakerCounts:
         moods = np.zeros((n_speakers, n_moods, n_moods))
         np.add.at(moods, (speaker[clear], true_moods, named_moods), 1)
         confidence = probabilities.max(axis=1)
-        bins = np.zeros((n_speakers, _CALIBRATION_BINS, 3))
+        bins = np.zeros((n_speakers, N_BINS, 3))
         entries = np.stack([np.ones(len(truth)), predicted == truth, confidence], axis=1)
-        np.add.at(bins, (speaker, _bin(confidence)), entries)
+        np.add.at(bins, (speaker, confidence_bin(confidence)), entries)
         return cls(confusion, moods, bins)
 
     def figures(self, draws: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float64]]:
@@ -336,23 +334,6 @@ def _mean_recall(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def unweighted_average_recall(truth: npt.NDArray[np.intp], predicted: npt.NDArray[np.intp]) -> float:
     """Return the mean recall of the classes that occur in `truth`; both ``[shape=(n,)]``."""
     return float(np.mean([(predicted[truth == label] == label).mean() for label in np.unique(truth)]))
-
-
-def expected_calibration_error(probabilities: Probabilities, truth: npt.NDArray[np.intp]) -> float:
-    """Return the mean distance of confidence and accuracy over ten bins, weighted by their clips."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    bins = _bin(confidence)
-    return float(
-        sum(
-            abs(right[bins == index].mean() - confidence[bins == index].mean()) * (bins == index).mean()
-            for index in np.unique(bins)
-        )
-    )
-
-
-def _bin(confidence: Probabilities) -> npt.NDArray[np.intp]:
-    return np.minimum((confidence * _CALIBRATION_BINS).astype(np.intp), _CALIBRATION_BINS - 1)
 
 
 def mood_uar(probabilities: Probabilities, truth: npt.NDArray[np.intp], labels: Sequence[str]) -> float:

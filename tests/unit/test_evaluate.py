@@ -20,7 +20,6 @@ from ser_model.errors import EvaluationError
 from ser_model.evaluate import (
     cut_segments,
     evaluate,
-    expected_calibration_error,
     figures,
     fit_conformal_threshold,
     fit_temperature,
@@ -29,6 +28,7 @@ from ser_model.evaluate import (
     unweighted_average_recall,
 )
 from ser_model.features import FeatureSpec
+from ser_model.reliability import expected_calibration_error
 
 SPEC = FeatureSpec()
 LABELS = ("neutral", "happy", "surprised", "sad")
