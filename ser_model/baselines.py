@@ -20,10 +20,10 @@ Functionals = npt.NDArray[np.float64]
 """``[shape=(clips, functionals)]``."""
 
 # Chosen anew in every fold, by speakers of its training part.
-_GRID: Final[Mapping[str, Sequence[Any]]] = {
-    "svc__kernel": ["linear", "rbf"],
-    "svc__C": [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
-}
+_GRID: Final[Sequence[Mapping[str, Sequence[Any]]]] = (
+    {"svc__kernel": ["linear"], "svc__C": [0.0003, 0.003, 0.03, 0.3]},
+    {"svc__kernel": ["rbf"], "svc__C": [1.0, 10.0]},
+)
 _INNER_FOLDS: Final = 4
 
 
@@ -80,7 +80,7 @@ def svm_predictions(features: Functionals, clips: Sequence[Clip], folds: Sequenc
     for tested in folds:
         machine = GridSearchCV(
             make_pipeline(StandardScaler(), SVC(class_weight="balanced")),
-            dict(_GRID),
+            list(_GRID),
             scoring="balanced_accuracy",
             cv=GroupKFold(_INNER_FOLDS),
         )
