@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ser_model.recording_emotions import RecordingEmotions
 
 TRAINING_MODULES = ("torch", "onnx", "onnxscript")
+LISTED = 20
 SHIPPED_MODEL = Path(__file__).parent / "models" / "research"
 
 
@@ -166,8 +167,10 @@ def _read_corpora(options: argparse.Namespace) -> dict[str, CorpusContents]:
             f"; {len(found.duplicates)} duplicates dropped, {len(found.unknown)} not understood",
             flush=True,
         )
-        for what in found.unknown:
+        for what in found.unknown[:LISTED]:
             print(f"  not understood: {what}")
+        if len(found.unknown) > LISTED:
+            print(f"  and {len(found.unknown) - LISTED} more")
     return contents
 
 

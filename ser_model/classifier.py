@@ -58,6 +58,7 @@ OPTIONAL_KEYS: Final[Mapping[str, type]] = {"test_speakers": dict, "evaluated_la
 INPUT_SPECS: Final[Mapping[str, type[InputSpec]]] = {spec.input_name: spec for spec in (FeatureSpec, WaveformSpec)}
 OUTPUT_NAME: Final = "logits"
 _MAX_CARD_BYTES: Final = 1_000_000
+_MAX_NETWORK_BYTES: Final = 2**31 - 1
 _HIGHEST_TEMPERATURE: Final = 1000.0
 
 
@@ -228,7 +229,7 @@ class Classifier:
         card = ModelCard.load(folder)
         path = model_file(folder, NETWORK_FILE)
         # The bytes that were hashed are the bytes that run.
-        network = path.read_bytes()
+        network = read_network_file(path)
         found = hashlib.sha256(network).hexdigest()
         if found != card.sha256:
             raise ModelHashError(
@@ -396,6 +397,19 @@ def check_calibration(temperature: float, conformal_threshold: float) -> None:
         raise ModelCardError(f"temperature is {_short(temperature)}; expected a positive number (1 for none)")
     if not 0 <= conformal_threshold <= 1:
         raise ModelCardError(f"conformal_threshold is {_short(conformal_threshold)}; expected a probability, 0 to 1")
+
+
+def read_network_file(path: Path) -> bytes:
+    """Return the bytes of a ``model.onnx``.
+
+    Raises
+    ------
+    ModelFolderError
+        If there are more than an ONNX file can have.
+    """
+    if path.stat().st_size > _MAX_NETWORK_BYTES:
+        raise ModelFolderError(f"{path} has {path.stat().st_size} bytes; expected ONNX, which ends at 2 GB")
+    return path.read_bytes()
 
 
 def open_network(network: bytes, path: Path) -> onnxruntime.InferenceSession:

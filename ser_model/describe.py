@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from ser_model.classifier import NETWORK_FILE, Classifier, ModelCard
+from ser_model.classifier import NETWORK_FILE, Classifier, ModelCard, read_network_file
 from ser_model.corpora import CORPORA
 from ser_model.features import FeatureSpec
 from ser_model.onnx_file import OnnxFile
@@ -28,7 +28,7 @@ def describe(folder: Path) -> Iterator[str]:
         If the folder is no model.
     """
     card = Classifier.load(folder).card
-    content = (folder / NETWORK_FILE).read_bytes()
+    content = read_network_file(folder / NETWORK_FILE)
     network = OnnxFile.read(content)
     spec = card.feature_spec
     heard = (

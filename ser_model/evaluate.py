@@ -18,7 +18,7 @@ from ser_model.conditions import CONDITIONS, LINE_RATE_HZ, Condition
 from ser_model.corpora import CORPORA, Clip, clip_samples, trim_silence
 from ser_model.errors import EvaluationError
 from ser_model.features import InputSpec, ModelInput, Samples, model_input
-from ser_model.reliability import N_BINS, confidence_bin, coverage
+from ser_model.reliability import N_BINS, accuracy_of_the_certain, confidence_bin, coverage
 from ser_model.taxonomy import MOOD
 
 LONGEST_SEGMENT_S: Final = 3.0
@@ -57,6 +57,10 @@ class Evaluation:
         Expected calibration error over ten bins of equal width (Guo et al., ICML 2017).
     mood_uar
         Mean recall of negative, neutral and positive; clips of an ambiguous emotion are left out.
+    accuracy_of_the_certain
+        Share of right clips without the quarter that the model is least confident of.
+    uar_by_sex
+        `uar` of the clips of each sex that the corpus tells.
     conformal_coverage, conformal_size
         How often the 90% emotion set holds the true emotion, and its mean size.
     unchanged
@@ -80,6 +84,8 @@ class Evaluation:
     macro_f1: float
     ece: float
     mood_uar: float
+    accuracy_of_the_certain: float
+    uar_by_sex: Mapping[str, float]
     conformal_coverage: float
     conformal_size: float
     unchanged: float
@@ -257,6 +263,12 @@ def figures(
         uar_interval=intervals.pop("uar"),
         intervals=intervals,
         **{name: float(values[0]) for name, values in counts.figures(every_speaker).items()},
+        accuracy_of_the_certain=accuracy_of_the_certain(probabilities, truth),
+        uar_by_sex={
+            sex: unweighted_average_recall(truth[of_sex], predicted[of_sex])
+            for sex in ("female", "male")
+            if (of_sex := np.array([clip.sex == sex for clip in clips])).any()
+        },
         conformal_coverage=sets.coverage,
         conformal_size=sets.mean_size,
         unchanged=unchanged,

@@ -30,6 +30,7 @@ from ser_model.classifier import (
     model_file,
     open_network,
     read_card_file,
+    read_network_file,
     typed_value,
 )
 from ser_model.errors import ModelCardError, ModelContractError, SerModelError
@@ -152,7 +153,7 @@ class _Verification:
         return f"{len(self._values)} keys"
 
     def _onnx(self) -> str:
-        self._content = model_file(self._folder, NETWORK_FILE).read_bytes()
+        self._content = read_network_file(model_file(self._folder, NETWORK_FILE))
         found = f"{len(self._content) / 1e6:.2f} MB"
         if len(self._content) > MAX_SIZE_BYTES:
             raise _Warning(f"{found}; the pipeline was designed for up to {MAX_SIZE_BYTES / 1e6:g} MB")

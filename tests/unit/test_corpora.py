@@ -30,6 +30,13 @@ NAMES = [
     ("tess", "OAF_angry/OAF_back_angry.wav", "OA", "angry", "female"),
     ("tess", "OAF_neutral/OA_bite_neutral.wav", "OA", "neutral", "female"),
     ("tess", "YAF_pleasant_surprised/YAF_back_ps.wav", "YA", "surprised", "female"),
+    (
+        "tess",
+        "TESS Toronto emotional speech set data/OAF_Pleasant_surprise/OAF_back_ps.wav",
+        "OA",
+        "surprised",
+        "female",
+    ),
     ("tess", "YAF_disgust/YAF_back_disgust.opus", "YA", "disgusted", "female"),
     ("tess", "YAF_fear/YAF_back_fear.opus", "YA", "fearful", "female"),
     ("tess", "YAF_happy/YAF_back_happy.opus", "YA", "happy", "female"),

@@ -65,6 +65,19 @@ def test_figures_of_a_small_table() -> None:
     assert result.macro_f1 == pytest.approx((0.75 + 0.5 + 2 / 3 + 0) / 4)
     assert result.ece == pytest.approx(abs(5 / 8 - 0.7), abs=1e-6)
     assert (result.conformal_coverage, result.conformal_size) == pytest.approx((5 / 8, 1))
+    assert result.uar_by_sex == {}
+
+
+def test_figures_of_each_sex_and_of_the_certain() -> None:
+    probabilities = np.concatenate([rows([0, 1, 0, 0], 0.9), rows([2, 2, 2, 2], 0.4)])
+    heard = [
+        replace(clip, sex="female" if index < 4 else "male")
+        for index, clip in enumerate(clips([0, 1, 0, 0, 2, 2, 3, 0]))
+    ]
+    result = figures(probabilities, heard, LABELS, "clean", 0.5, unchanged=1.0)
+    assert result.uar_by_sex == pytest.approx({"female": 1, "male": 1 / 3})
+    assert result.accuracy == 6 / 8
+    assert result.accuracy_of_the_certain == 4 / 6, "two of the four that it is least sure of are left out: the first"
 
 
 def test_an_emotion_that_does_not_occur_counts_in_no_mean() -> None:

@@ -173,3 +173,8 @@ def test_the_command_says_what_a_table_holds(make_table: MakeTable, capsys: pyte
     out = capsys.readouterr().out
     assert "calls: 1 clips of 1 speakers; 0 duplicates dropped, 1 not understood" in out
     assert "not understood: row 2: emotion is 'cross'" in out
+    many = make_table(GOOD, *["calls/one.wav,customer,,5,6,cross,c1,ann"] * 25)
+    assert main(["corpora", "--corpus", f"calls={many}"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("not understood: row") == 20
+    assert "and 5 more" in out

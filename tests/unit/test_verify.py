@@ -198,6 +198,13 @@ def test_what_is_no_model_folder(tmp_path: Path, place: str) -> None:
     assert list(failed(folder)) == ["model.yaml", "model.onnx"]
 
 
+def test_a_network_that_no_memory_holds(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    with (folder / "model.onnx").open("r+b") as file:
+        file.truncate(2**31)  # takes no room on the disk
+    assert "which ends at 2 GB" in failed(folder)["model.onnx"]
+
+
 def test_a_card_that_grows_when_it_is_printed(tmp_path: Path) -> None:
     """Aliases of aliases: ten to the ninth entries, were they written out."""
     folder = write_model(tmp_path)
