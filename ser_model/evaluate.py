@@ -204,7 +204,7 @@ def clip_segments(
     Raises
     ------
     EvaluationError
-        If the condition is unknown.
+        If the condition is unknown, or a clip is too short to be heard.
     """
     if condition not in conditions:
         raise EvaluationError(f"no condition {condition!r}; expected one of {list(conditions)}")
@@ -215,7 +215,13 @@ def clip_segments(
         if condition != "clean":
             seed = zlib.crc32(f"{clip.path.name} {clip.channel} {clip.start_s}".encode())
             samples = _on_the_line(conditions[condition], samples, rate_hz, seed)
-        result.append([heard_as(piece) for piece in cut_segments(samples, rate_hz)])
+        segments = [heard_as(piece) for piece in cut_segments(samples, rate_hz)]
+        if not all(map(len, segments)):
+            raise EvaluationError(
+                f"{clip.path} has {len(samples) / rate_hz:.3f} s of sound; expected at least a window of the model: "
+                "take it out of the corpus"
+            )
+        result.append(segments)
     return result
 
 

@@ -22,6 +22,7 @@ CHANNEL_COLUMNS: Final = ("channel", "role")
 """At least one of them is there; a row's channel counts before its role."""
 ROLE_CHANNELS: Final[Mapping[str, int | None]] = {"customer": 0, "agent": 1, "mixed": None}
 """The customer is on the left, the agent on the right, as in Amazon Connect's recordings."""
+MIN_PIECE_S: Final = 0.2
 
 Row = Mapping[str, Any]
 
@@ -113,8 +114,10 @@ def _add(pieces: dict[tuple[Any, ...], _Piece], row: Row, recording: Callable[[s
     channel = _channel(row, source)
     start_s, end_s = _seconds(row, "start_s"), _seconds(row, "end_s")
     # What was cut by rounded times may seem to end a little after the recording.
-    if not 0 <= start_s < end_s <= source.duration_s + 0.1:
-        raise _NotUnderstood(f"from {start_s} to {end_s} s of {source.duration_s:.2f} s; expected 0 <= start_s < end_s")
+    if not 0 <= start_s < end_s <= source.duration_s + 0.1 or round(end_s - start_s, 3) < MIN_PIECE_S:
+        raise _NotUnderstood(
+            f"from {start_s} to {end_s} s of {source.duration_s:.2f} s; expected a piece of it, {MIN_PIECE_S} s or more"
+        )
     piece = pieces.get(key := (source.digest, channel, start_s, end_s))
     if piece is None:
         piece = _Piece(source.path, channel, start_s, min(end_s, source.duration_s), speaker)

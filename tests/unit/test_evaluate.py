@@ -335,6 +335,12 @@ def test_all_conditions_are_measured_at_once(tmp_path: Path, model: Path, ravdes
     assert [result["condition"] for result in json.loads(out.read_text())] == list(CONDITIONS)
 
 
+def test_a_clip_that_is_too_short_to_be_heard_is_named(model: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "03-01-01-01-01-01-17.wav", np.zeros(100), 8000)
+    with pytest.raises(EvaluationError, match=r"03-01-01-01-01-01-17\.wav has 0\.013 s of sound"):
+        evaluate(Classifier.load(model), read_corpus("ravdess", tmp_path).clips, "clean")
+
+
 def test_what_the_condition_changes_is_counted(model: Path, ravdess: Path) -> None:
     """A line that turns everything into a low tone leaves only the calls of the low one as they were."""
     classifier = Classifier.load(model)

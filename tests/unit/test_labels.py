@@ -110,6 +110,7 @@ GOOD = "calls/one.wav,customer,,1,3,sad,c1,ann"
         ("calls/one.wav,customer,,nan,7,sad,c1,ann", "start_s is"),
         ("calls/one.wav,customer,,7,6,sad,c1,ann", "from 7.0 to 6.0 s of 10.00 s"),
         ("calls/one.wav,customer,,7,12,sad,c1,ann", "from 7.0 to 12.0 s of 10.00 s"),
+        ("calls/one.wav,customer,,5,5.1,sad,c1,ann", "from 5.0 to 5.1 s of 10.00 s; expected a piece of it, 0.2 s"),
         ("calls/two.wav,customer,,5,6,sad,c1,ann", "no audio at"),
         ("labels.csv,customer,,5,6,sad,c1,ann", "no audio at"),
         ("s3://bucket/one.wav,customer,,5,6,sad,c1,ann", "source_uri is on s3://; expected a local path"),
