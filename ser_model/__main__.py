@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error.reason_code}: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who reads has read enough; what is still buffered goes nowhere.
+        # Who reads has read enough: the rest is neither printed nor done, so this is no success.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except ModuleNotFoundError as error:
         if error.name not in TRAINING_MODULES:
             raise
