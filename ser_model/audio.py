@@ -162,8 +162,9 @@ class AudioReader:
             n_frames = int(BLOCK_S * rate_hz)
             if self._sound.subtype in _OF_16_BIT:
                 steps = self._sound.read(n_frames, dtype="int16", always_2d=True)
-                return np.multiply(steps, np.float32(1 / 32768), dtype=np.float32)
-            block: Samples = self._sound.read(n_frames, dtype="float32", always_2d=True)
+                block: Samples = np.multiply(steps, np.float32(1 / 32768), dtype=np.float32)
+                return block
+            block = self._sound.read(n_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             why = error.error_string.strip().rstrip(".")
             raise TruncatedRecording(
