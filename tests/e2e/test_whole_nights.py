@@ -35,6 +35,7 @@ from jobs.staging import RunKind, RunStaging
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
 from schemas import TABLES
+from tests import signals
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -270,7 +271,11 @@ def test_the_demo_stops_what_it_started(tmp_path: Path, ending: signal.Signals) 
     out = tmp_path / "out"
     with (tmp_path / "log").open("w") as log:
         demo = subprocess.Popen(
-            [sys.executable, "-m", "infra.demo", "--out", str(out)], cwd=ROOT, stdout=log, stderr=log
+            [sys.executable, "-m", "infra.demo", "--out", str(out)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            preexec_fn=signals.heed,
         )
         deadline = time.monotonic() + 120
         while not processes_of(out, demo.pid):

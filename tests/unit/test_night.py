@@ -23,6 +23,7 @@ from infra.night import LocalAirflow, NightFailed
 from jobs.staging import RunStaging, StepMarker
 from jobs.storage import LocalStorage
 from jobs.warehouse import Snapshot, Warehouse
+from tests import signals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NASTY = "a `touch x` $HOME $(HOME) \"b\" 'c'"
@@ -78,10 +79,16 @@ def wait_until(is_so: Callable[[], bool]) -> bool:
 def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes = []
 
-    def start(*before: str, signals: Sequence[signal.Signals] = ()) -> subprocess.Popen[str]:
-        command = [*before, sys.executable, "-c", NIGHT, os.environ["PATH"], *(str(int(each)) for each in signals)]
+    def start(*before: str, sent: Sequence[signal.Signals] = ()) -> subprocess.Popen[str]:
+        command = [*before, sys.executable, "-c", NIGHT, os.environ["PATH"], *(str(int(each)) for each in sent)]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=signals.heed,
         )
         processes.append(process)
         return process
@@ -115,7 +122,7 @@ def test_a_signal_ends_the_whole_process_group(
 def test_a_signal_that_comes_while_a_group_is_started_ends_it(
     started: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:
-    process = started(signals=[number])
+    process = started(sent=[number])
     assert process.wait(WAIT_S) == 130
     group = children(process)  # of a shell that was ended before it could say them: none
     assert wait_until(lambda: not any(map(is_alive, group)))
