@@ -22,7 +22,7 @@ from ser_model.classifier import CARD_FILE, NETWORK_FILE, OUTPUT_NAME, Classifie
 from ser_model.conditions import CONDITIONS
 from ser_model.corpora import CORPORA, CorpusContents
 from ser_model.errors import TrainingRunError
-from ser_model.evaluate import Evaluation, evaluate, fit_conformal_threshold, fit_temperature
+from ser_model.evaluate import Evaluation, clip_segments, evaluate, fit_conformal_threshold, fit_temperature
 from ser_model.features import FeatureSpec
 from ser_model.network import EmotionNetwork
 from ser_model.train import TrainingConfig, clip_logits, load_run, split_clips
@@ -64,7 +64,8 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
     model_folder.mkdir(parents=True, exist_ok=True)
     export_network(network, config.features, model_folder / NETWORK_FILE)
 
-    logits = np.concatenate([clip_logits(network, split.development, config, name) for name in _CALIBRATED_ON])
+    heard = [clip_segments(split.development, config.features, name) for name in _CALIBRATED_ON]
+    logits = np.concatenate([clip_logits(network, clips, config.features) for clips in heard])
     truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(_CALIBRATED_ON))
     temperature = round(fit_temperature(logits, truth), 4)
     card = ModelCard(

@@ -5,6 +5,7 @@ place in it, so an interrupted run goes on where its last epoch ended and gives 
 Needs torch.
 """
 
+import copy
 import csv
 import hashlib
 import subprocess
@@ -22,11 +23,10 @@ import yaml
 from torch import Tensor, nn
 
 from ser_model.augment import AugmentConfig, Augmenter
-from ser_model.conditions import CONDITIONS
-from ser_model.corpora import AUDIO_SUFFIXES, CORPORA, Clip, CorpusContents, read_samples, trim_silence
-from ser_model.errors import CorpusError, TrainingConfigError, TrainingRunError
-from ser_model.evaluate import cut_segments, unweighted_average_recall
-from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, dequantize, padded_length, quantize
+from ser_model.corpora import CORPORA, Clip, CorpusContents, clip_samples, trim_silence
+from ser_model.errors import TrainingConfigError, TrainingRunError
+from ser_model.evaluate import clip_segments, unweighted_average_recall
+from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, dequantize, padded_length
 from ser_model.network import EmotionNetwork
 from ser_model.taxonomy import EMOTIONS
 
@@ -81,6 +81,9 @@ class TrainingConfig:
         Length of the schedule, and clips a step.
     learning_rate, weight_decay
         Highest learning rate of the cycle (Smith and Topin, 2019), and AdamW's decay.
+    average_decay
+        Of the exponential moving average of the weights, a step: the average is what is measured and exported
+        (Polyak and Juditsky, 1992; Tarvainen and Valpola, 2017).
     label_smoothing
         Share of the target that is spread over the emotions that the corpus has.
     mixup_share, mixup_alpha
@@ -101,6 +104,7 @@ class TrainingConfig:
     batch_size: int
     learning_rate: float
     weight_decay: float
+    average_decay: float
     label_smoothing: float
     mixup_share: float
     mixup_alpha: float
@@ -219,10 +223,10 @@ def draw_epoch(config: TrainingConfig, clips: Sequence[Clip], epoch: int) -> npt
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input: decibels ``[batch, frames, n_mels]``, classes, and the classes that each corpus has."""
+    """One step's input: decibels ``[batch, frames, n_mels]``, what annotators chose, and the classes of each corpus."""
 
     log_mel: Tensor
-    truth: Tensor
+    targets: Tensor
     possible: Tensor
 
 
@@ -249,7 +253,7 @@ class EpochLoader:
         self._clips = clips
         self._samples = samples
         self._augment = Augmenter(config.augment, LogMel(config.features), noises)
-        self._truth = torch.tensor([config.labels.index(clip.emotion) for clip in clips])
+        self._targets = torch.from_numpy(np.stack([clip.targets(config.labels) for clip in clips]))
         self._possible = torch.tensor(
             [[label in CORPORA[clip.corpus].emotions for label in config.labels] for clip in clips]
         )
@@ -289,7 +293,7 @@ class EpochLoader:
             batches.append(
                 Batch(
                     pad_segments([segments[place] for place in places], self._config.features),
-                    self._truth[chosen],
+                    self._targets[chosen],
                     self._possible[chosen],
                 )
             )
@@ -297,15 +301,15 @@ class EpochLoader:
         return [batches[place] for place in order]
 
 
-def masked_loss(logits: Tensor, truth: Tensor, possible: Tensor, smoothing: float) -> Tensor:
+def masked_loss(logits: Tensor, targets: Tensor, possible: Tensor, smoothing: float) -> Tensor:
     """Return each clip's cross entropy over the classes that its corpus can have, ``[batch]``.
 
     Parameters
     ----------
     logits
         ``[batch, classes]``.
-    truth
-        Class indices, ``[batch]``.
+    targets
+        Probabilities of the classes, ``[batch, classes]``: one class, or what several annotators chose.
     possible
         Which classes the clip's corpus has, bool ``[batch, classes]``.
     smoothing
@@ -313,7 +317,7 @@ def masked_loss(logits: Tensor, truth: Tensor, possible: Tensor, smoothing: floa
     """
     log_probabilities = torch.log_softmax(logits.masked_fill(~possible, -1e9), dim=1)
     log_probabilities = log_probabilities.masked_fill(~possible, 0)
-    of_truth = log_probabilities.gather(1, truth[:, None])[:, 0]
+    of_truth = (targets * log_probabilities).sum(dim=1)
     mean = log_probabilities.sum(dim=1) / possible.sum(dim=1)
     return -(1 - smoothing) * of_truth - smoothing * mean
 
@@ -324,48 +328,27 @@ def batch_loss(network: EmotionNetwork, batch: Batch, config: TrainingConfig, ra
     smoothing = config.label_smoothing
     if random.random() >= config.mixup_share:
         logits = network.classify_relative(relative)
-        return masked_loss(logits, batch.truth, batch.possible, smoothing).mean()
+        return masked_loss(logits, batch.targets, batch.possible, smoothing).mean()
     part = float(random.beta(config.mixup_alpha, config.mixup_alpha))
-    other = torch.from_numpy(random.permutation(len(batch.truth)))
+    other = torch.from_numpy(random.permutation(len(batch.targets)))
     logits = network.classify_relative(part * relative + (1 - part) * relative[other])
-    loss = part * masked_loss(logits, batch.truth, batch.possible, smoothing)
-    loss += (1 - part) * masked_loss(logits, batch.truth[other], batch.possible[other], smoothing)
+    loss = part * masked_loss(logits, batch.targets, batch.possible, smoothing)
+    loss += (1 - part) * masked_loss(logits, batch.targets[other], batch.possible[other], smoothing)
     return loss.mean()
 
 
 def read_training_samples(clips: Sequence[Clip], spec: FeatureSpec) -> list[Samples]:
     """Return the clips' speech at the model's rate, silence at both ends cut, float32 each."""
-    return [trim_silence(read_samples(clip.path, spec.sample_rate_hz), spec.sample_rate_hz).copy() for clip in clips]
-
-
-def read_noises(folder: Path, spec: FeatureSpec) -> list[Samples]:
-    """Return the recordings of noise below a folder at the model's rate.
-
-    Raises
-    ------
-    CorpusError
-        If there is none.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    noises = [read_samples(path, spec.sample_rate_hz) for path in paths]
-    if not noises:
-        raise CorpusError(f"{folder} holds no audio; expected recordings of noise, such as ESC-10")
-    return noises
+    return [trim_silence(clip_samples(clip, spec.sample_rate_hz), spec.sample_rate_hz).copy() for clip in clips]
 
 
 @torch.no_grad()
 def clip_logits(
-    network: nn.Module, clips: Sequence[Clip], config: TrainingConfig, condition: str
+    network: nn.Module, clips: Sequence[Sequence[QuantizedLogMel]], spec: FeatureSpec
 ) -> npt.NDArray[np.float32]:
-    """Return the logits of clips under a condition, the mean over each one's segments, ``[shape=(n, classes)]``."""
-    spec, rate_hz = config.features, config.features.sample_rate_hz
-    log_mel = LogMel(spec)
+    """Return the logits of clips, the mean over each one's segments, ``[shape=(n, classes)]``."""
     network.eval()
-    rows = []
-    for clip in clips:
-        samples = CONDITIONS[condition](read_samples(clip.path, rate_hz))
-        segments = [quantize(log_mel(piece), spec) for piece in cut_segments(trim_silence(samples, rate_hz), rate_hz)]
-        rows.append(np.mean([network(pad_segments([segment], spec))[0].numpy() for segment in segments], axis=0))
+    rows = [np.mean([network(pad_segments([piece], spec))[0].numpy() for piece in clip], axis=0) for clip in clips]
     return np.stack(rows).astype(np.float32)
 
 
@@ -399,34 +382,31 @@ def train(
     _start_run(config, run_folder)
     torch.manual_seed(config.seed)
     loader = EpochLoader(config, split.train, read_training_samples(split.train, config.features), noises)
-    network = make_network(config)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.epochs * loader.n_batches
-    )
-    done = _resume(run_folder, network, optimizer, schedule)
+    development = clip_segments(split.development, config.features, "g711")
+    truth = np.array([config.labels.index(clip.emotion) for clip in split.development])
+    state = _TrainingState(config, config.epochs * loader.n_batches)
+    done = state.resume(run_folder)
     if done:
         report(f"resuming after epoch {done}")
     started = time.monotonic()
     for epoch in range(done, config.epochs):
         # What dropout draws follows from the epoch too, so that a resumed run repeats it.
         torch.manual_seed(config.seed * 100_003 + epoch)
-        loss = _train_epoch(network, loader, optimizer, schedule, config, epoch)
+        loss = _train_epoch(state, loader, config, epoch)
         uar = None
-        if split.development and ((epoch + 1) % _EPOCHS_A_DEVELOPMENT_CHECK == 0 or epoch + 1 == config.epochs):
-            truth = np.array([config.labels.index(clip.emotion) for clip in split.development])
-            predicted = clip_logits(network, split.development, config, "g711").argmax(axis=1)
+        if development and ((epoch + 1) % _EPOCHS_A_DEVELOPMENT_CHECK == 0 or epoch + 1 == config.epochs):
+            predicted = clip_logits(state.average, development, config.features).argmax(axis=1)
             uar = unweighted_average_recall(truth, predicted)
         elapsed_s = time.monotonic() - started
-        _record_epoch(run_folder, epoch + 1, loss, schedule.get_last_lr()[0], uar)
-        _save(run_folder, epoch + 1, network, optimizer, schedule)
+        _record_epoch(run_folder, epoch + 1, loss, state.learning_rate, uar)
+        state.save(run_folder, epoch + 1)
         left_s = elapsed_s / (epoch + 1 - done) * (config.epochs - epoch - 1)
         report(
             f"epoch {epoch + 1}/{config.epochs}  loss {loss:.3f}"
             + (f"  development UAR {uar:.3f}" if uar is not None else "")
             + f"  {elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left"
         )
-    return network.eval()
+    return state.average.eval()
 
 
 def make_network(config: TrainingConfig) -> EmotionNetwork:
@@ -437,7 +417,7 @@ def make_network(config: TrainingConfig) -> EmotionNetwork:
 
 
 def load_run(run_folder: Path) -> tuple[TrainingConfig, EmotionNetwork, Mapping[str, Any]]:
-    """Return a run's configuration, its network as of the last epoch, and what its ``run.yaml`` says.
+    """Return a run's configuration, its averaged network as of the last epoch, and what its ``run.yaml`` says.
 
     Raises
     ------
@@ -449,30 +429,79 @@ def load_run(run_folder: Path) -> tuple[TrainingConfig, EmotionNetwork, Mapping[
     config = TrainingConfig.load(run_folder / CONFIG_FILE)
     network = make_network(config)
     state = torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)
-    network.load_state_dict(state["network"])
+    network.load_state_dict(state["average"])
     run = yaml.safe_load((run_folder / RUN_FILE).read_text(encoding="utf-8"))
     return config, network.eval(), {**run, "epochs_done": state["epoch"]}
 
 
-def _train_epoch(
-    network: EmotionNetwork,
-    loader: EpochLoader,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    config: TrainingConfig,
-    epoch: int,
-) -> float:
+class _TrainingState:
+    """Everything that a step changes, and its checkpoint."""
+
+    def __init__(self, config: TrainingConfig, n_steps: int) -> None:
+        self.network = make_network(config)
+        self.average = copy.deepcopy(self.network)
+        self._average_decay = config.average_decay
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimizer, config.learning_rate, total_steps=n_steps)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self._schedule.get_last_lr()[0])
+
+    def step(self, loss: Tensor) -> None:
+        """Change the weights by a batch's loss, and their average."""
+        self._optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self._optimizer.step()
+        self._schedule.step()
+        # A short memory at first, so that what the weights were initialised with is soon forgotten.
+        n_steps = self._schedule.last_epoch
+        decay = min(self._average_decay, n_steps / (n_steps + 10))
+        # Buffers too: statistics of the batch normalisation belong to the weights that they were taken with.
+        for averaged, newest in zip(_float_state(self.average), _float_state(self.network), strict=True):
+            averaged.lerp_(newest, 1 - decay)
+
+    def resume(self, run_folder: Path) -> int:
+        """Bring everything to the last checkpoint, where there is one, and return the epochs that are done."""
+        path = run_folder / CHECKPOINT_FILE
+        if not path.exists():
+            return 0
+        saved = torch.load(path, weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
+        return int(saved["epoch"])
+
+    def save(self, run_folder: Path, epoch: int) -> None:
+        """Replace the checkpoint as a whole: an interruption leaves the previous one."""
+        part_path = run_folder / f"{CHECKPOINT_FILE}.part"
+        torch.save({"epoch": epoch, **{name: part.state_dict() for name, part in self._parts().items()}}, part_path)
+        part_path.replace(run_folder / CHECKPOINT_FILE)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "average": self.average,
+            "optimizer": self._optimizer,
+            "schedule": self._schedule,
+        }
+
+
+def _float_state(network: nn.Module) -> Iterator[Tensor]:
+    return (value for value in network.state_dict().values() if value.is_floating_point())
+
+
+def _train_epoch(state: _TrainingState, loader: EpochLoader, config: TrainingConfig, epoch: int) -> float:
     """Train for an epoch and return the mean loss."""
-    network.train()
+    state.network.train()
     random = np.random.default_rng((config.seed, _MIX, epoch))
     losses = []
     for batch in loader.batches(epoch):
-        loss = batch_loss(network, batch, config, random)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
+        loss = batch_loss(state.network, batch, config, random)
+        state.step(loss)
         losses.append(float(loss.detach()))
     return float(np.mean(losses))
 
@@ -508,42 +537,6 @@ def code_version() -> str:
         return described.stdout.strip()
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py"))))
     return f"sources-{digest.hexdigest()[:12]}"
-
-
-def _resume(
-    run_folder: Path,
-    network: EmotionNetwork,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> int:
-    """Bring everything to the last checkpoint and return the epochs that are done."""
-    path = run_folder / CHECKPOINT_FILE
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["epoch"])
-
-
-def _save(
-    run_folder: Path,
-    epoch: int,
-    network: EmotionNetwork,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> None:
-    state = {
-        "epoch": epoch,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
-    # A checkpoint is replaced as a whole: an interruption leaves the previous one.
-    part = run_folder / f"{CHECKPOINT_FILE}.part"
-    torch.save(state, part)
-    part.replace(run_folder / CHECKPOINT_FILE)
 
 
 def _record_epoch(run_folder: Path, epoch: int, loss: float, learning_rate: float, uar: float | None) -> None:

@@ -136,7 +136,7 @@ def test_epochs_differ_and_a_seed_repeats_them() -> None:
 def test_loss_is_over_the_classes_that_the_corpus_has() -> None:
     logits = torch.tensor([[1.0, 2.0, 30.0], [1.0, 2.0, 3.0]], requires_grad=True)
     possible = torch.tensor([[True, True, False], [True, True, True]])
-    loss = masked_loss(logits, torch.tensor([0, 2]), possible, smoothing=0.0)
+    loss = masked_loss(logits, torch.eye(3)[[0, 2]], possible, smoothing=0.0)
     assert loss[0].item() == pytest.approx(np.log(1 + np.e), abs=1e-5)
     assert loss[1].item() == pytest.approx(-np.log(softmax(np.array([[1, 2, 3]], np.float32))[0, 2]), abs=1e-5)
     loss.sum().backward()
@@ -145,14 +145,21 @@ def test_loss_is_over_the_classes_that_the_corpus_has() -> None:
 
 def test_label_smoothing_spreads_over_the_same_classes() -> None:
     logits = torch.tensor([[1.0, 2.0, 30.0]])
-    loss = masked_loss(logits, torch.tensor([0]), torch.tensor([[True, True, False]]), smoothing=0.1)
+    loss = masked_loss(logits, torch.eye(3)[[0]], torch.tensor([[True, True, False]]), smoothing=0.1)
     log_p = np.log(softmax(np.array([[1, 2]], np.float32)))[0]
     assert loss.item() == pytest.approx(-0.9 * log_p[0] - 0.1 * log_p.mean(), abs=1e-5)
 
 
+def test_what_several_annotators_chose_is_learned_as_shares() -> None:
+    logits, shares = torch.randn(4, 8), torch.softmax(torch.randn(4, 8), dim=1)
+    ours = masked_loss(logits, shares, torch.ones(4, 8, dtype=torch.bool), smoothing=0.0)
+    torch.testing.assert_close(ours, torch.nn.functional.cross_entropy(logits, shares, reduction="none"))
+
+
 def test_masked_loss_is_torchs_where_a_corpus_has_all_classes() -> None:
     logits, truth = torch.randn(16, 8), torch.randint(0, 8, (16,))
-    ours = masked_loss(logits, truth, torch.ones(16, 8, dtype=torch.bool), smoothing=0.05)
+    targets = torch.nn.functional.one_hot(truth, 8).float()
+    ours = masked_loss(logits, targets, torch.ones(16, 8, dtype=torch.bool), smoothing=0.05)
     theirs = torch.nn.functional.cross_entropy(logits, truth, label_smoothing=0.05, reduction="none")
     torch.testing.assert_close(ours, theirs)
 
@@ -280,6 +287,27 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(
     curves = [(tmp_path / name / "curves.csv").read_text() for name in ("whole", "cut")]
     assert curves[0] == curves[1]
     assert len(curves[0].splitlines()) == 5
+
+
+def checkpoint_weights(folder: Path, part: str) -> dict[str, Any]:
+    saved: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)[part]
+    return saved
+
+
+def test_a_run_gives_the_average_of_its_weights(tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path) -> None:
+    folders = {decay: tmp_path / str(decay) for decay in (0.0, 0.9)}
+    for decay, folder in folders.items():
+        run(replace(tiny, epochs=2, average_decay=decay), tiny_corpus, folder)
+        for name, value in checkpoint_weights(folder, "average").items():
+            torch.testing.assert_close(load_run(folder)[1].state_dict()[name], value)
+    without = checkpoint_weights(folders[0.0], "average")
+    averaged = checkpoint_weights(folders[0.9], "average")
+    for name, newest in checkpoint_weights(folders[0.0], "network").items():
+        if newest.is_floating_point():
+            torch.testing.assert_close(without[name], newest)
+    for name in ("classify.weight", "stem.1.running_var"):
+        newest = checkpoint_weights(folders[0.9], "network")[name]
+        assert (averaged[name] - newest).abs().max() > 1e-4, "it lags behind the newest"
 
 
 def test_a_run_folder_of_another_configuration_is_refused(

@@ -1,0 +1,108 @@
+"""Cross-validation: one configuration trained on several folds with several seeds.
+
+Who is left out of which fold is fixed in ``configs/folds.yaml``. Every run has a folder of its own and goes on where
+it was interrupted; the figures of a finished one are kept beside its checkpoint. Needs torch.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import yaml
+
+from ser_model.conditions import CONDITIONS
+from ser_model.corpora import CorpusContents
+from ser_model.errors import TrainingConfigError
+from ser_model.evaluate import clip_segments, unweighted_average_recall
+from ser_model.features import Samples
+from ser_model.train import TrainingConfig, clip_logits, split_clips, train
+
+FOLDS_FILE: Final = Path(__file__).parent / "configs" / "folds.yaml"
+FIGURES_FILE: Final = "figures.json"
+
+
+def fold_config(config: TrainingConfig, fold: str, seed: int) -> TrainingConfig:
+    """Return a configuration with a seed and the speakers that a fold leaves out.
+
+    Raises
+    ------
+    TrainingConfigError
+        If there is no such fold, or it leaves out speakers of a corpus that the configuration lacks.
+    """
+    folds = yaml.safe_load(FOLDS_FILE.read_text(encoding="utf-8"))
+    if fold not in folds:
+        raise TrainingConfigError(f"fold {fold!r}; expected one of {sorted(folds)}, those of {FOLDS_FILE.name}")
+    if missing := sorted(set(folds[fold]) - set(config.corpora)):
+        raise TrainingConfigError(f"fold {fold} leaves out speakers of {missing}; the configuration has no such corpus")
+    left_out = {
+        name: replace(config.corpora[name], development=tuple(speakers["development"]), test=tuple(speakers["test"]))
+        for name, speakers in folds[fold].items()
+    }
+    return replace(config, seed=seed, corpora={**config.corpora, **left_out})
+
+
+def crossvalidate(
+    config: TrainingConfig,
+    folds: Sequence[str],
+    seeds: Sequence[int],
+    corpora: Mapping[str, CorpusContents],
+    noises: Sequence[Samples],
+    runs_folder: Path,
+    report: Callable[[str], None],
+) -> dict[str, dict[str, float]]:
+    """Train every fold with every seed, seed after seed.
+
+    Parameters
+    ----------
+    config
+        What to train; a fold replaces the speakers that it leaves out.
+    folds, seeds
+        Names of ``folds.yaml``, and the seeds of each.
+    corpora, noises
+        As for `ser_model.train.train`.
+    runs_folder
+        Gets a run folder ``FOLD-SEED`` each.
+    report
+        Called with lines of progress.
+
+    Returns
+    -------
+    UAR on RAVDESS by run and condition: on the fold's test speakers, or on the development speakers of one without.
+    """
+    results = {}
+    for seed in seeds:
+        for fold in folds:
+            name = f"{fold}-{seed}"
+            figures_path = runs_folder / name / FIGURES_FILE
+            if not figures_path.exists():
+                report(f"{name}:")
+                figures = _run(fold_config(config, fold, seed), corpora, noises, runs_folder / name, report)
+                figures_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            results[name] = json.loads(figures_path.read_text(encoding="utf-8"))
+            report(f"{name}: " + ", ".join(f"{condition} {uar:.3f}" for condition, uar in results[name].items()))
+    for condition in CONDITIONS:
+        uars = [figures[condition] for figures in results.values()]
+        report(f"{condition}: UAR {np.mean(uars):.3f}, mean of {len(uars)} runs; standard deviation {np.std(uars):.3f}")
+    return results
+
+
+def _run(
+    config: TrainingConfig,
+    corpora: Mapping[str, CorpusContents],
+    noises: Sequence[Samples],
+    run_folder: Path,
+    report: Callable[[str], None],
+) -> dict[str, float]:
+    split = split_clips(config, corpora)
+    network = train(config, split, noises, run_folder, report)
+    measured = [clip for clip in split.test if clip.corpus == "ravdess"] or split.development
+    truth = np.array([config.labels.index(clip.emotion) for clip in measured])
+    return {
+        condition: unweighted_average_recall(
+            truth, clip_logits(network, clip_segments(measured, config.features, condition), config.features).argmax(1)
+        )
+        for condition in CONDITIONS
+    }
