@@ -42,7 +42,7 @@ lint: setup ## Check style and types.
 
 test: lint ## Check style and types and run every test that needs no more than make setup brings.
 	@.venv/airflow/bin/python -m pytest tests/dags -m airflow -p no:cacheprovider
-	@$(JOBS) -m pytest tests --ignore tests/dags --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(JOBS) -m pytest tests --ignore tests/dags --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 docs: setup ## Write docs/tables.md, docs/configuration.md and docs/formats.md (which tries every format: 40 s) from the code.
 	@$(JOBS) -m schemas.reference > docs/tables.md
