@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from ser_model.audio import ChannelRole
     from ser_model.classifier import Classifier
     from ser_model.evaluate import Evaluation
+    from ser_model.features import Samples
     from ser_model.recording import SegmentExtractor
     from ser_model.recording_emotions import RecordingEmotions
+    from ser_model.train import TrainingConfig
 
 TRAINING_MODULES = ("torch", "onnx", "onnxscript")
 LISTED = 20
@@ -190,32 +192,33 @@ def _read_corpora(options: argparse.Namespace) -> dict[str, CorpusContents]:
     return contents
 
 
-def _train(options: argparse.Namespace) -> None:
+def _training(options: argparse.Namespace) -> "tuple[TrainingConfig, dict[str, CorpusContents], list[Samples]]":
+    """What training works on: the configuration, the corpora and the noise."""
     import torch
 
     from ser_model.conditions import read_noises
-    from ser_model.train import TrainingConfig, split_clips, train
+    from ser_model.train import TrainingConfig
 
     torch.set_num_threads(options.threads)
     config = TrainingConfig.load(options.config)
-    split = split_clips(config, _read_corpora(options))
     noises = read_noises(options.noise, config.features.sample_rate_hz, "train") if options.noise else []
+    return config, _read_corpora(options), noises
+
+
+def _train(options: argparse.Namespace) -> None:
+    from ser_model.train import split_clips, train
+
+    config, corpora, noises = _training(options)
+    split = split_clips(config, corpora)
     print(f"{len(split.train)} clips to train on, {len(split.development)} for development", flush=True)
     train(config, split, noises, options.run, lambda line: print(line, flush=True))
     print(f"trained: {options.run}; next: python -m ser_model export --run {options.run} --model FOLDER ...")
 
 
 def _crossvalidate(options: argparse.Namespace) -> None:
-    import torch
-
-    from ser_model.conditions import read_noises
     from ser_model.crossvalidation import crossvalidate
-    from ser_model.train import TrainingConfig
 
-    torch.set_num_threads(options.threads)
-    config = TrainingConfig.load(options.config)
-    noises = read_noises(options.noise, config.features.sample_rate_hz, "train") if options.noise else []
-    corpora = _read_corpora(options)
+    config, corpora, noises = _training(options)
     crossvalidate(
         config, options.folds, options.seeds, corpora, noises, options.runs, lambda line: print(line, flush=True)
     )

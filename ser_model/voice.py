@@ -60,27 +60,38 @@ def voice_evidence(power: PowerSpectra, track: PitchTrack) -> float:
     """
     if len(power) < MIN_FRAMES:
         return 0.0
-    if track.voiced.mean() < MIN_VOICED_SHARE or _is_tone(power, _moves(track)[1]):
+    if track.voiced.mean() < MIN_VOICED_SHARE:
         return -MAX_EVIDENCE
-    evidence = BIAS + np.dot((STEADY_WEIGHT, GLIDE_WEIGHT, LEVEL_WEIGHT), voice_features(power, track))
+    total, (steady, gliding) = power.sum(axis=1), pitch_moves(track)
+    if _is_tone(power, total, gliding):
+        return -MAX_EVIDENCE
+    evidence = BIAS + np.dot((STEADY_WEIGHT, GLIDE_WEIGHT, LEVEL_WEIGHT), voice_features(total, steady, gliding))
     return float(np.clip(evidence, -MAX_EVIDENCE, MAX_EVIDENCE))
 
 
-def voice_features(power: PowerSpectra, track: PitchTrack) -> npt.NDArray[np.float64]:
+def voice_features(
+    total: npt.NDArray[np.float32], steady: npt.NDArray[np.bool_], gliding: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
     """What the evidence is made of.
+
+    Parameters
+    ----------
+    total
+        The power of each frame, float32 ``[shape=(frames,)]``.
+    steady, gliding
+        What `pitch_moves` gave.
 
     Returns
     -------
     float64 ``[shape=(3,)]``: the shares of the frames in which the pitch stays and in which it glides, and the
     logarithm of how much the level varies in dB.
     """
-    steady, gliding = _moves(track)
-    level_db = 10 * np.log10(power.sum(axis=1) + 1e-10)
+    level_db = 10 * np.log10(total + 1e-10)
     return np.array([np.mean(steady), np.mean(gliding), np.log(np.std(level_db) + 0.5)])
 
 
-def _moves(track: PitchTrack) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether the pitch stays, and whether it glides, from each frame to the next."""
+def pitch_moves(track: PitchTrack) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether the pitch stays, and whether it glides, from each frame to the next: bool ``[shape=(frames - 1,)]``."""
     moves_st = np.abs(np.diff(12 * np.log2(track.pitch_hz)))
     followed = track.voiced[1:] & track.voiced[:-1]
     return followed & (moves_st < STEADY_ST), followed & (moves_st >= STEADY_ST) & (moves_st < LEAP_ST)
@@ -118,12 +129,11 @@ def voices(spans_s: Sequence[tuple[float, float]], evidence: Sequence[float]) ->
     return np.array(course[::-1])
 
 
-def _is_tone(power: PowerSpectra, gliding: npt.NDArray[np.bool_]) -> bool:
+def _is_tone(power: PowerSpectra, total: npt.NDArray[np.float32], gliding: npt.NDArray[np.bool_]) -> bool:
     """Whether a few frequencies hold nearly all the power of each frame, and do not glide: ring tones, beeps and DTMF.
 
     A tone's power lies within two bins on each side of it; two tones, so the ten strongest bins.
     """
-    total = power.sum(axis=1)
     # The silence around a tone, and the frames half in it, say nothing of it.
     audible = total > TONE_AUDIBLE * total.max()
     if np.sum(gliding & audible[1:]) >= TONE_GLIDES * np.sum(audible):

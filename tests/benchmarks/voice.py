@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from ser_model.features import FeatureSpec, LogMel
 from ser_model.prosody import ProsodyExtractor
 from ser_model.speech import FRAME_S, SpeechSpec, band_levels, pieces_of, speech_spans
-from ser_model.voice import MIN_VOICED_SHARE, voice_features, voices
+from ser_model.voice import MIN_VOICED_SHARE, pitch_moves, voice_features, voices
 from tests.benchmarks import sounds
 
 Samples = npt.NDArray[np.float32]
@@ -74,7 +74,7 @@ class Pieces:
                 continue
             track = self._prosody.track(power)
             if track.voiced.mean() >= MIN_VOICED_SHARE:
-                self.features.append(voice_features(power, track))
+                self.features.append(voice_features(power.sum(axis=1), *pitch_moves(track)))
                 self.spans_s.append((start * FRAME_S, end * FRAME_S))
                 self.sources.append(source)
 
