@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ser_model.features import Samples
     from ser_model.recording import SegmentExtractor
     from ser_model.recording_emotions import RecordingEmotions
+    from ser_model.teacher import Encode
     from ser_model.train import TrainingConfig
 
 TRAINING_MODULES = ("torch", "onnx", "onnxscript")
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="folder of recorded noise for noise20 and noise10, such as ESC-10 (default: noise with speech's spectrum)",
     )
-    evaluate.add_argument("--speakers", help="speakers, comma-separated (default: the model's test speakers)")
+    evaluate.add_argument("--speakers", help="speakers, comma-separated (default: those that the model never heard)")
     evaluate.add_argument("--json", type=Path, help="write the figures to this file")
     _add_corpora(evaluate)
     evaluate.set_defaults(command=_evaluate)
@@ -139,6 +140,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="a file of ser_model/configs/")
     parser.add_argument("--noise", type=Path, help="folder of environmental noise, such as ESC-10")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        help="weights of the teacher, for a configuration with one: model.bin of Whisper tiny.en (docs/model.md)",
+    )
     # One core makes segments while the others train.
     threads = max(1, (os.cpu_count() or 1) - 1)
     parser.add_argument("--threads", type=int, default=threads, help=f"threads of torch (default: {threads})")
@@ -192,35 +198,51 @@ def _read_corpora(options: argparse.Namespace) -> dict[str, CorpusContents]:
     return contents
 
 
-def _training(options: argparse.Namespace) -> "tuple[TrainingConfig, dict[str, CorpusContents], list[Samples]]":
-    """What training works on: the configuration, the corpora and the noise."""
+def _training(
+    options: argparse.Namespace,
+) -> "tuple[TrainingConfig, dict[str, CorpusContents], list[Samples], Encode | None]":
+    """What training works on: the configuration, the corpora, the noise and the teacher's view of clips."""
     import torch
 
     from ser_model.conditions import read_noises
+    from ser_model.teacher import SpeechEncoder, encode_clips
     from ser_model.train import TrainingConfig
 
     torch.set_num_threads(options.threads)
     config = TrainingConfig.load(options.config)
-    noises = read_noises(options.noise, config.features.sample_rate_hz, "train") if options.noise else []
-    return config, _read_corpora(options), noises
+    rate_hz = config.features.sample_rate_hz
+    encode = encode_clips(SpeechEncoder.load(options.teacher), rate_hz) if options.teacher else None
+    noises = read_noises(options.noise, rate_hz, "train") if options.noise else []
+    return config, _read_corpora(options), noises, encode
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _train(options: argparse.Namespace) -> None:
     from ser_model.train import split_clips, train
 
-    config, corpora, noises = _training(options)
+    config, corpora, noises, encode = _training(options)
     split = split_clips(config, corpora)
     print(f"{len(split.train)} clips to train on, {len(split.development)} for development", flush=True)
-    train(config, split, noises, options.run, lambda line: print(line, flush=True))
+    train(config, split, noises, options.run, _say, encode)
     print(f"trained: {options.run}; next: python -m ser_model export --run {options.run} --model FOLDER ...")
 
 
 def _crossvalidate(options: argparse.Namespace) -> None:
     from ser_model.crossvalidation import crossvalidate
 
-    config, corpora, noises = _training(options)
+    config, corpora, noises, encode = _training(options)
     crossvalidate(
-        config, options.folds, options.seeds, corpora, noises, options.runs, lambda line: print(line, flush=True)
+        config,
+        options.folds,
+        options.seeds,
+        corpora,
+        noises,
+        options.runs,
+        _say,
+        encode,
     )
 
 

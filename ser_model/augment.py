@@ -82,13 +82,23 @@ class Augmenter:
         self._rate_hz = log_mel.spec.sample_rate_hz
         self._noises = noises
 
+    def piece(self, n_samples: int, random: np.random.Generator) -> slice:
+        """Return which part of a clip of so many samples becomes a segment."""
+        config = self._config
+        length = min(n_samples, int(config.longest_s * self._rate_hz))
+        shortest = int(config.shortest_s * self._rate_hz)
+        if length > shortest and random.random() < config.crop_share:
+            length = int(random.integers(shortest, length + 1))
+        start = int(random.integers(n_samples - length + 1))
+        return slice(start, start + length)
+
     def __call__(self, samples: Samples, random: np.random.Generator) -> QuantizedLogMel:
-        """Return one segment of a clip as the network will hear it.
+        """Return a segment as the network will hear it.
 
         Parameters
         ----------
         samples
-            The clip, float32 ``[shape=(n,)]``.
+            The `piece` of a clip, float32 ``[shape=(n,)]``.
         random
             Where the choices come from.
 
@@ -97,8 +107,7 @@ class Augmenter:
         uint8 ``[shape=(frames, n_mels)]``; at least one frame.
         """
         config = self._config
-        segment = self._crop(samples, random)
-        segment = self._change_speed(segment, random)
+        segment = self._change_speed(samples, random)
         segment = self._equalize(segment, random)
         if self._noises and random.random() < config.noise_share:
             noise = self._noises[int(random.integers(len(self._noises)))]
@@ -109,15 +118,6 @@ class Augmenter:
         decibels = self._warp(self._log_mel(segment), random)
         self._mask(decibels, random)
         return quantize(decibels, self._log_mel.spec)
-
-    def _crop(self, samples: Samples, random: np.random.Generator) -> Samples:
-        config = self._config
-        length = min(len(samples), int(config.longest_s * self._rate_hz))
-        shortest = int(config.shortest_s * self._rate_hz)
-        if length > shortest and random.random() < config.crop_share:
-            length = int(random.integers(shortest, length + 1))
-        start = int(random.integers(len(samples) - length + 1))
-        return samples[start : start + length]
 
     def _change_speed(self, samples: Samples, random: np.random.Generator) -> Samples:
         import soxr

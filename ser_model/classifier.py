@@ -54,7 +54,7 @@ REQUIRED_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "metrics": dict,
 }
 """What ``model.yaml`` must say, and its type."""
-OPTIONAL_KEYS: Final[Mapping[str, type]] = {"test_speakers": dict, "evaluated_languages": list}
+OPTIONAL_KEYS: Final[Mapping[str, type]] = {"heard_speakers": dict, "evaluated_languages": list}
 INPUT_SPECS: Final[Mapping[str, type[InputSpec]]] = {spec.input_name: spec for spec in (FeatureSpec, WaveformSpec)}
 OUTPUT_NAME: Final = "logits"
 _MAX_CARD_BYTES: Final = 1_000_000
@@ -91,8 +91,9 @@ class ModelCard:
         Version of the code that trained it.
     metrics
         Measured figures, with the protocol that they were measured by.
-    test_speakers
-        Of each training corpus, the speakers that the network never heard (``model.yaml`` may omit it).
+    heard_speakers
+        Of each corpus, the speakers that training or calibration heard: figures mean something on others alone
+        (``model.yaml`` may omit it: then none of a training corpus is known to be unheard).
     evaluated_languages
         What was spoken in the tests that `metrics` are of: primary language subtags of BCP 47 (``model.yaml`` may
         omit it: then none is known).
@@ -110,7 +111,7 @@ class ModelCard:
     corpora: tuple[str, ...]
     training_commit: str
     metrics: Mapping[str, Any]
-    test_speakers: Mapping[str, tuple[str, ...]]
+    heard_speakers: Mapping[str, tuple[str, ...]]
     evaluated_languages: tuple[str, ...] = ()
 
     @property
@@ -160,9 +161,9 @@ class ModelCard:
             corpora=tuple(map(str, given["corpora"])),
             training_commit=given["training_commit"],
             metrics=given["metrics"],
-            test_speakers={
+            heard_speakers={
                 str(corpus): tuple(map(str, speakers)) if isinstance(speakers, list) else ()
-                for corpus, speakers in given.get("test_speakers", {}).items()
+                for corpus, speakers in given.get("heard_speakers", {}).items()
             },
             evaluated_languages=tuple(given.get("evaluated_languages", ())),
         )
@@ -183,7 +184,7 @@ class ModelCard:
             "license": self.license,
             "corpora": list(self.corpora),
             "training_commit": self.training_commit,
-            "test_speakers": {corpus: list(speakers) for corpus, speakers in self.test_speakers.items()},
+            "heard_speakers": {corpus: list(speakers) for corpus, speakers in self.heard_speakers.items()},
             "evaluated_languages": list(self.evaluated_languages),
             "metrics": dict(self.metrics),
         }

@@ -18,6 +18,7 @@ from ser_model.corpora import CorpusContents
 from ser_model.errors import TrainingConfigError
 from ser_model.evaluate import clip_segments, unweighted_average_recall
 from ser_model.features import Samples
+from ser_model.teacher import Encode
 from ser_model.train import TrainingConfig, clip_logits, split_clips, train
 
 FOLDS_FILE: Final = Path(__file__).parent / "configs" / "folds.yaml"
@@ -52,6 +53,7 @@ def crossvalidate(
     noises: Sequence[Samples],
     runs_folder: Path,
     report: Callable[[str], None],
+    encode: Encode | None = None,
 ) -> dict[str, dict[str, float]]:
     """Train every fold with every seed, seed after seed.
 
@@ -61,7 +63,7 @@ def crossvalidate(
         What to train; a fold replaces the speakers that it leaves out.
     folds, seeds
         Names of ``folds.yaml``, and the seeds of each.
-    corpora, noises
+    corpora, noises, encode
         As for `ser_model.train.train`.
     runs_folder
         Gets a run folder ``FOLD-SEED`` each.
@@ -79,7 +81,7 @@ def crossvalidate(
             figures_path = runs_folder / name / FIGURES_FILE
             if not figures_path.exists():
                 report(f"{name}:")
-                figures = _run(fold_config(config, fold, seed), corpora, noises, runs_folder / name, report)
+                figures = _run(fold_config(config, fold, seed), corpora, noises, runs_folder / name, report, encode)
                 figures_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
             results[name] = json.loads(figures_path.read_text(encoding="utf-8"))
             report(f"{name}: " + ", ".join(f"{condition} {uar:.3f}" for condition, uar in results[name].items()))
@@ -95,9 +97,10 @@ def _run(
     noises: Sequence[Samples],
     run_folder: Path,
     report: Callable[[str], None],
+    encode: Encode | None,
 ) -> dict[str, float]:
     split = split_clips(config, corpora)
-    network = train(config, split, noises, run_folder, report)
+    network = train(config, split, noises, run_folder, report, encode)
     measured = [clip for clip in split.test if clip.corpus == "ravdess"] or split.development
     truth = np.array([config.labels.index(clip.emotion) for clip in measured])
     return {

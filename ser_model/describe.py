@@ -84,8 +84,8 @@ def _limits(card: ModelCard, folder: Path) -> Iterator[str]:
         yield f"it calls {', '.join(missing)} by the name of another emotion: it knows none of them"
     languages = ", ".join(card.evaluated_languages)
     yield f"measured in {languages}; in no other language" if languages else "measured in no language that it names"
-    if not card.test_speakers:
-        yield "it names no speakers held back: whether its figures are of speakers that it heard is unknown"
+    if not card.heard_speakers:
+        yield "it does not name the speakers that it heard: whether its figures are of others is unknown"
     if not card.commercial_use:
         yield "not for commercial use"
     if (folder / "README.md").is_file():

@@ -72,6 +72,12 @@ class TrainingRunError(SerModelError):
     reason_code = "training_run_invalid"
 
 
+class TeacherError(SerModelError):
+    """The teacher's weights are missing or others, or it has too few speakers to learn from."""
+
+    reason_code = "teacher_invalid"
+
+
 class EvaluationError(SerModelError):
     """An evaluation has nothing to measure: no clip, or no class that model and corpus share."""
 

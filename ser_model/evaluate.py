@@ -100,24 +100,23 @@ class Evaluation:
 
 
 def unheard_clips(card: ModelCard, corpus: str, clips: Sequence[Clip]) -> tuple[Clip, ...]:
-    """Return the clips that a model may be measured on: of its test speakers, or of a corpus it never heard.
+    """Return the clips that a model may be measured on: of speakers that it never heard.
 
     Raises
     ------
     EvaluationError
-        If the model was trained on the corpus and no speaker of it was held back.
+        If there is none, or the model was trained on the corpus and does not say which speakers it heard.
     """
     if corpus not in card.corpora:
         return tuple(clips)
-    speakers = card.test_speakers.get(corpus, ())
-    unheard = tuple(clip for clip in clips if clip.speaker in speakers)
+    speakers = {clip.speaker for clip in clips}
+    unheard = speakers - set(card.heard_speakers.get(corpus, speakers))
     if not unheard:
         raise EvaluationError(
-            f"{card.model_id} was trained on {corpus} and its test speakers there, {list(speakers)}, have no clip "
-            "among those given; expected speakers that it never heard: a figure on others means nothing (name "
-            "speakers yourself to insist)"
+            f"{card.model_id} was trained on {corpus} and heard all speakers given: {sorted(speakers)}; expected some "
+            "that it never heard: a figure on others means nothing (name speakers yourself to insist)"
         )
-    return unheard
+    return tuple(clip for clip in clips if clip.speaker in unheard)
 
 
 def evaluate(

@@ -25,7 +25,7 @@ from ser_model.errors import TrainingRunError
 from ser_model.evaluate import Evaluation, clip_segments, evaluate, fit_conformal_threshold, fit_temperature
 from ser_model.features import FeatureSpec
 from ser_model.network import EmotionNetwork
-from ser_model.train import TrainingConfig, clip_logits, load_run, split_clips
+from ser_model.train import Split, TrainingConfig, clip_logits, load_run, split_clips
 
 README_FILE: Final = "README.md"
 OPSET: Final = 18
@@ -81,14 +81,14 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
         corpora=tuple(config.corpora),
         training_commit=run["commit"],
         metrics={},
-        test_speakers={name: corpus.test for name, corpus in config.corpora.items() if corpus.test},
+        heard_speakers=_heard(split),
     )
     _write_card(card, model_folder)
 
     classifier = Classifier.load(model_folder)
     evaluations = [
         evaluate(classifier, [clip for clip in split.test if clip.corpus == corpus], condition)
-        for corpus in card.test_speakers
+        for corpus in dict.fromkeys(clip.corpus for clip in split.test)
         for condition in CONDITIONS
     ]
     protocol = _protocol(config, run)
@@ -99,6 +99,13 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
         _card_values(config, network, card, evaluations, protocol)
     )
     (model_folder / README_FILE).write_text(readme, encoding="utf-8")
+
+
+def _heard(split: Split) -> dict[str, tuple[str, ...]]:
+    heard: dict[str, set[str]] = {}
+    for clip in (*split.train, *split.development):
+        heard.setdefault(clip.corpus, set()).add(clip.speaker)
+    return {corpus: tuple(sorted(speakers)) for corpus, speakers in heard.items()}
 
 
 def languages(corpora: Iterable[str]) -> tuple[str, ...]:
@@ -222,6 +229,10 @@ def _card_values(
         "figures": rows,
         "confusion_of": f"{CORPORA[shown.corpus].title}, {shown.condition}, {shown.n} clips",
         "confusion": "\n".join(lines),
-        "retrain_corpora": " ".join(f"--corpus {name}={name.upper()}_FOLDER" for name in config.corpora),
-        "evaluate_corpora": " ".join(f"--corpus {name}={name.upper()}_FOLDER" for name in card.test_speakers),
+        "retrain_corpora": _corpus_options(config.corpora),
+        "evaluate_corpora": _corpus_options(dict.fromkeys(result.corpus for result in evaluations)),
     }
+
+
+def _corpus_options(names: Iterable[str]) -> str:
+    return " ".join(f"--corpus {name}={name.upper()}_FOLDER" for name in names)

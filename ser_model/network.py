@@ -58,6 +58,8 @@ class EmotionNetwork(nn.Module):
 
     frame_stride = 8
     """Frames that become one: segments are padded to a multiple of it."""
+    pooled_size = 256
+    """Numbers that a segment is classified by."""
 
     def __init__(self, n_classes: int, n_mels: int, min_db: float, dropout: float = 0.3) -> None:
         super().__init__()
@@ -73,7 +75,7 @@ class EmotionNetwork(nn.Module):
         self.context = nn.Sequential(nn.Conv1d(128, 128, 3, padding=1, bias=False), nn.BatchNorm1d(128))
         self.attention = nn.Sequential(nn.Conv1d(128, 32, 1), nn.Tanh(), nn.Conv1d(32, 1, 1))
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(256, n_classes)
+        self.classify = nn.Linear(self.pooled_size, n_classes)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits ``[batch, classes]`` of decibels ``[batch, frames, n_mels]``."""
@@ -93,6 +95,15 @@ class EmotionNetwork(nn.Module):
 
     def classify_relative(self, relative: Tensor) -> Tensor:
         """Return logits ``[batch, classes]`` of what `relative` gave."""
+        return self.classify_pooled(self.pool(relative))
+
+    def classify_pooled(self, pooled: Tensor) -> Tensor:
+        """Return logits ``[batch, classes]`` of what `pool` gave."""
+        logits: Tensor = self.classify(self.dropout(pooled))
+        return logits
+
+    def pool(self, relative: Tensor) -> Tensor:
+        """Return mean and standard deviation over time, where attended to, ``[batch, pooled_size]``."""
         heard = functional.max_pool1d(relative.amax(dim=2).unsqueeze(1), self.frame_stride) > 0
         x = self.blocks(self.stem(relative.unsqueeze(1)))
         x = self.project(x.transpose(2, 3).flatten(1, 2))
@@ -101,4 +112,4 @@ class EmotionNetwork(nn.Module):
         weights = torch.softmax(scores, dim=2)
         mean = (weights * x).sum(dim=2)
         variance = (weights * torch.square(x - mean.unsqueeze(2))).sum(dim=2)
-        return self.classify(self.dropout(torch.cat((mean, torch.sqrt(variance + 1e-5)), dim=1)))
+        return torch.cat((mean, torch.sqrt(variance + 1e-5)), dim=1)

@@ -24,11 +24,12 @@ from torch import Tensor, nn
 
 from ser_model.augment import AugmentConfig, Augmenter
 from ser_model.corpora import CORPORA, Clip, CorpusContents, clip_samples, trim_silence
-from ser_model.errors import TrainingConfigError, TrainingRunError
+from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError
 from ser_model.evaluate import clip_segments, unweighted_average_recall
 from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, dequantize, padded_length
 from ser_model.network import EmotionNetwork
 from ser_model.taxonomy import EMOTIONS
+from ser_model.teacher import EMBEDDING_SIZE, Encode, Teacher
 
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 CONFIG_FILE: Final = "config.yaml"
@@ -60,6 +61,25 @@ class CorpusSplit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """What a run learns from `ser_model.teacher.Teacher`.
+
+    Attributes
+    ----------
+    labelled_by
+        The corpus whose speakers it knows the emotions by.
+    logits
+        Weight, beside that of the labels, of the cross entropy with the teacher's probabilities (Hinton et al., 2015).
+    embedding
+        Weight of the squared distance to its embedding (Romero et al., 2015), foretold by a layer of training's own.
+    """
+
+    labelled_by: str
+    logits: float
+    embedding: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """One model's training, read from its file in ``configs/``.
 
@@ -88,6 +108,8 @@ class TrainingConfig:
         Share of the target that is spread over the emotions that the corpus has.
     mixup_share, mixup_alpha
         Share of the batches that are mixed in pairs (Zhang et al., 2018), and the beta distribution's parameter.
+    teacher
+        What the network learns from beside the labels; None: nothing.
     augment
         What happens to clips.
     """
@@ -108,6 +130,7 @@ class TrainingConfig:
     label_smoothing: float
     mixup_share: float
     mixup_alpha: float
+    teacher: TeacherConfig | None
     augment: AugmentConfig
 
     @classmethod
@@ -141,6 +164,13 @@ class TrainingConfig:
             )
         if unknown := [label for label in values["labels"] if label not in EMOTIONS]:
             raise TrainingConfigError(f"labels {unknown}; expected some of {list(EMOTIONS)}")
+        if (teacher := values["teacher"]) is not None:
+            _check_keys("teacher", teacher, {field.name for field in fields(TeacherConfig)})
+            if teacher["labelled_by"] not in splits:
+                raise TrainingConfigError(
+                    f"teacher.labelled_by {teacher['labelled_by']!r}; expected one of {list(splits)}"
+                )
+            teacher = TeacherConfig(**teacher)
         _check_keys("augment", values["augment"], {field.name for field in fields(AugmentConfig)})
         augment: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values["augment"].items()
@@ -151,6 +181,7 @@ class TrainingConfig:
                 "labels": tuple(values["labels"]),
                 "features": FeatureSpec.from_dict(values["features"]),
                 "corpora": splits,
+                "teacher": teacher,
                 "augment": AugmentConfig(**augment),
             }
         )
@@ -223,11 +254,25 @@ def draw_epoch(config: TrainingConfig, clips: Sequence[Clip], epoch: int) -> npt
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input: decibels ``[batch, frames, n_mels]``, what annotators chose, and the classes of each corpus."""
+    """One step's input, and what is to be learned of it.
+
+    Attributes
+    ----------
+    log_mel
+        Decibels, ``[batch, frames, n_mels]``.
+    targets
+        What annotators chose, ``[batch, classes]``.
+    possible
+        The classes of each clip's corpus, ``[batch, classes]``.
+    taught, embedding
+        The teacher's lessons, ``[batch, classes]`` and ``[batch, EMBEDDING_SIZE]``; None without one.
+    """
 
     log_mel: Tensor
     targets: Tensor
     possible: Tensor
+    taught: Tensor | None
+    embedding: Tensor | None
 
 
 def pad_segments(segments: Sequence[QuantizedLogMel], spec: FeatureSpec) -> Tensor:
@@ -248,8 +293,10 @@ class EpochLoader:
         clips: Sequence[Clip],
         samples: Sequence[Samples],
         noises: Sequence[Samples],
+        teacher: Teacher | None = None,
     ) -> None:
         self._config = config
+        self._teacher = teacher
         self._clips = clips
         self._samples = samples
         self._augment = Augmenter(config.augment, LogMel(config.features), noises)
@@ -280,21 +327,28 @@ class EpochLoader:
                 yield from ready
 
     def _group(self, indices: npt.NDArray[np.intp], epoch: int, number: int) -> list[Batch]:
-        seed = self._config.seed
-        segments = [
-            self._augment(self._samples[index], np.random.default_rng((seed, _SEGMENT, epoch, number, place)))
-            for place, index in enumerate(indices)
-        ]
+        seed, rate_hz = self._config.seed, self._config.features.sample_rate_hz
+        segments, lessons = [], []
+        for place, index in enumerate(indices):
+            random = np.random.default_rng((seed, _SEGMENT, epoch, number, place))
+            samples = self._samples[index]
+            piece = self._augment.piece(len(samples), random)
+            segments.append(self._augment(samples[piece], random))
+            if self._teacher:
+                lessons.append(self._teacher.lesson(int(index), piece.start / rate_hz, piece.stop / rate_hz))
         by_length = sorted(range(len(segments)), key=lambda place: len(segments[place]))
         batches = []
         for start in range(0, len(by_length), self._config.batch_size):
             places = by_length[start : start + self._config.batch_size]
             chosen = torch.from_numpy(indices[places])
+            taught = [lessons[place] for place in places] if lessons else None
             batches.append(
                 Batch(
                     pad_segments([segments[place] for place in places], self._config.features),
                     self._targets[chosen],
                     self._possible[chosen],
+                    torch.from_numpy(np.stack([lesson.probabilities for lesson in taught])) if taught else None,
+                    torch.from_numpy(np.stack([lesson.embedding for lesson in taught])) if taught else None,
                 )
             )
         order = np.random.default_rng((seed, _ORDER, epoch, number)).permutation(len(batches))
@@ -322,19 +376,42 @@ def masked_loss(logits: Tensor, targets: Tensor, possible: Tensor, smoothing: fl
     return -(1 - smoothing) * of_truth - smoothing * mean
 
 
-def batch_loss(network: EmotionNetwork, batch: Batch, config: TrainingConfig, random: np.random.Generator) -> Tensor:
+class Student(nn.Module):
+    """The network and the layer that foretells the teacher's embedding, which training alone needs."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        super().__init__()
+        self.network = make_network(config)
+        self.foretell = nn.Linear(self.network.pooled_size, EMBEDDING_SIZE) if config.teacher else None
+
+    def losses(self, relative: Tensor, batch: Batch, config: TrainingConfig) -> Callable[[Tensor], Tensor]:
+        """Return what gives each row's loss, ``[batch]``, for the clips of these numbers as its truth."""
+        network = self.network
+        pooled = network.pool(relative)
+        logits = network.classify_pooled(pooled)
+        foretold = self.foretell(network.dropout(pooled)) if self.foretell else None
+
+        def of(clips: Tensor) -> Tensor:
+            loss = masked_loss(logits, batch.targets[clips], batch.possible[clips], config.label_smoothing)
+            if config.teacher and batch.taught is not None and batch.embedding is not None and foretold is not None:
+                taught = -(batch.taught[clips] * torch.log_softmax(logits, dim=1)).sum(dim=1)
+                distance = (foretold - batch.embedding[clips]).square().mean(dim=1)
+                loss = loss + config.teacher.logits * taught + config.teacher.embedding * distance
+            return loss
+
+        return of
+
+
+def batch_loss(student: Student, batch: Batch, config: TrainingConfig, random: np.random.Generator) -> Tensor:
     """Return a batch's loss, for a share of the batches with pairs of segments mixed."""
-    relative = network.relative(batch.log_mel)
-    smoothing = config.label_smoothing
+    relative = student.network.relative(batch.log_mel)
+    themselves = torch.arange(len(relative))
     if random.random() >= config.mixup_share:
-        logits = network.classify_relative(relative)
-        return masked_loss(logits, batch.targets, batch.possible, smoothing).mean()
+        return student.losses(relative, batch, config)(themselves).mean()
     part = float(random.beta(config.mixup_alpha, config.mixup_alpha))
-    other = torch.from_numpy(random.permutation(len(batch.targets)))
-    logits = network.classify_relative(part * relative + (1 - part) * relative[other])
-    loss = part * masked_loss(logits, batch.targets, batch.possible, smoothing)
-    loss += (1 - part) * masked_loss(logits, batch.targets[other], batch.possible[other], smoothing)
-    return loss.mean()
+    other = torch.from_numpy(random.permutation(len(relative)))
+    loss_of = student.losses(part * relative + (1 - part) * relative[other], batch, config)
+    return (part * loss_of(themselves) + (1 - part) * loss_of(other)).mean()
 
 
 def read_training_samples(clips: Sequence[Clip], spec: FeatureSpec) -> list[Samples]:
@@ -358,6 +435,7 @@ def train(
     noises: Sequence[Samples],
     run_folder: Path,
     report: Callable[[str], None],
+    encode: Encode | None = None,
 ) -> EmotionNetwork:
     """Train a network, from the run folder's checkpoint on where there is one.
 
@@ -373,15 +451,20 @@ def train(
         Gets configuration, version of the code, curves and checkpoint.
     report
         Called with a line of progress an epoch.
+    encode
+        Gives the teacher's view of a clip, where the configuration has a teacher.
 
     Raises
     ------
     TrainingRunError
         If the folder holds a run of another configuration.
+    TeacherError
+        If the configuration has a teacher and there is no `encode`, or it has too few speakers to learn from.
     """
+    teacher = _make_teacher(config, split.train, encode)
     _start_run(config, run_folder)
     torch.manual_seed(config.seed)
-    loader = EpochLoader(config, split.train, read_training_samples(split.train, config.features), noises)
+    loader = EpochLoader(config, split.train, read_training_samples(split.train, config.features), noises, teacher)
     development = clip_segments(split.development, config.features, "g711")
     truth = np.array([config.labels.index(clip.emotion) for clip in split.development])
     state = _TrainingState(config, config.epochs * loader.n_batches)
@@ -407,6 +490,14 @@ def train(
             + f"  {elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left"
         )
     return state.average.eval()
+
+
+def _make_teacher(config: TrainingConfig, clips: Sequence[Clip], encode: Encode | None) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    if encode is None:
+        raise TeacherError("the configuration has a teacher; expected its weights: name their file with --teacher")
+    return Teacher(clips, [encode(clip) for clip in clips], config.labels, config.teacher.labelled_by, config.seed)
 
 
 def make_network(config: TrainingConfig) -> EmotionNetwork:
@@ -438,11 +529,11 @@ class _TrainingState:
     """Everything that a step changes, and its checkpoint."""
 
     def __init__(self, config: TrainingConfig, n_steps: int) -> None:
-        self.network = make_network(config)
-        self.average = copy.deepcopy(self.network)
+        self.student = Student(config)
+        self.average = copy.deepcopy(self.student.network)
         self._average_decay = config.average_decay
         self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimizer, config.learning_rate, total_steps=n_steps)
 
@@ -455,14 +546,14 @@ class _TrainingState:
         """Change the weights by a batch's loss, and their average."""
         self._optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self._optimizer.step()
         self._schedule.step()
         # A short memory at first, so that what the weights were initialised with is soon forgotten.
         n_steps = self._schedule.last_epoch
         decay = min(self._average_decay, n_steps / (n_steps + 10))
         # Buffers too: statistics of the batch normalisation belong to the weights that they were taken with.
-        for averaged, newest in zip(_float_state(self.average), _float_state(self.network), strict=True):
+        for averaged, newest in zip(_float_state(self.average), _float_state(self.student.network), strict=True):
             averaged.lerp_(newest, 1 - decay)
 
     def resume(self, run_folder: Path) -> int:
@@ -483,7 +574,7 @@ class _TrainingState:
 
     def _parts(self) -> dict[str, Any]:
         return {
-            "network": self.network,
+            "student": self.student,
             "average": self.average,
             "optimizer": self._optimizer,
             "schedule": self._schedule,
@@ -496,11 +587,11 @@ def _float_state(network: nn.Module) -> Iterator[Tensor]:
 
 def _train_epoch(state: _TrainingState, loader: EpochLoader, config: TrainingConfig, epoch: int) -> float:
     """Train for an epoch and return the mean loss."""
-    state.network.train()
+    state.student.train()
     random = np.random.default_rng((config.seed, _MIX, epoch))
     losses = []
     for batch in loader.batches(epoch):
-        loss = batch_loss(state.network, batch, config, random)
+        loss = batch_loss(state.student, batch, config, random)
         state.step(loss)
         losses.append(float(loss.detach()))
     return float(np.mean(losses))

@@ -127,13 +127,13 @@ def test_a_network_that_returns_no_number_for_a_segment_is_named(make_folder: Ma
 
 
 def test_card_and_repr_say_what_the_model_is(make_folder: MakeFolder) -> None:
-    told = {"test_speakers": {"emodb": ["09"]}, "evaluated_languages": ["de", "hsb"]}
+    told = {"heard_speakers": {"emodb": ["09"]}, "evaluated_languages": ["de", "hsb"]}
     classifier = Classifier.load(make_folder(change=told))
     card = classifier.card
     assert card.labels == LABELS
     assert card.feature_spec == SPEC
     assert card.model_id == f"mean-1.0-{card.sha256[:8]}"
-    assert card.test_speakers == {"emodb": ("09",)}
+    assert card.heard_speakers == {"emodb": ("09",)}
     assert card.evaluated_languages == ("de", "hsb")
     assert ModelCard.from_dict(card.to_dict()) == card
     for part in (card.model_id, "log_mel: float32 [batch, frames, 64]", "neutral, happy, angry", "8000 Hz", "CC0-1.0"):
@@ -143,7 +143,7 @@ def test_card_and_repr_say_what_the_model_is(make_folder: MakeFolder) -> None:
 def test_a_card_without_what_may_be_omitted(make_folder: MakeFolder) -> None:
     card = ModelCard.load(make_folder())
     assert ModelCard.from_dict(card.to_dict()) == card
-    assert (card.test_speakers, card.evaluated_languages) == ({}, ())
+    assert (card.heard_speakers, card.evaluated_languages) == ({}, ())
 
 
 @pytest.mark.parametrize("key", sorted(card_values(b"")))
@@ -174,7 +174,7 @@ def test_a_missing_key_is_named(make_folder: MakeFolder, key: str) -> None:
         ({"evaluated_languages": ["en", "en"]}, "expected different"),
         ({"evaluated_languages": [False]}, "YAML reads them otherwise: 'no'"),
         ({"evaluated_languages": [["en"]]}, "expected different"),
-        ({"test_speakers": ["01"]}, "test_speakers .* expected dict"),
+        ({"heard_speakers": ["01"]}, "heard_speakers .* expected dict"),
         ({"labels": ["neutral", ["happy"]]}, "different ones"),
         ({"temperature": 10**400}, "expected a positive number"),
         ({"temperature": float("nan")}, "temperature is nan"),

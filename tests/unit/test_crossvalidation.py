@@ -76,7 +76,9 @@ def test_each_run_is_measured_on_its_own_test_speakers_and_kept(
     """A network that calls everything happy, measured on clips one in two of which are."""
     trained = []
 
-    def happy(config: TrainingConfig, split: object, noises: object, folder: Path, report: object) -> EmotionNetwork:
+    def happy(
+        config: TrainingConfig, split: object, noises: object, folder: Path, report: object, encode: object
+    ) -> EmotionNetwork:
         folder.mkdir(parents=True)
         trained.append((config.corpora["ravdess"].test, config.seed))
         network = EmotionNetwork(len(config.labels), config.features.n_mels, config.features.min_db)

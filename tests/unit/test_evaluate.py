@@ -213,7 +213,7 @@ def model(tmp_path: Path) -> Path:
         corpora=("ravdess",),
         training_commit="abc",
         metrics={},
-        test_speakers={"ravdess": ("17",)},
+        heard_speakers={"ravdess": ("15", "16")},
     )
     folder = tmp_path / "model"
     folder.mkdir()
@@ -241,7 +241,7 @@ def ravdess(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_the_command_measures_on_test_speakers_alone(
+def test_the_command_measures_on_unheard_speakers_alone(
     tmp_path: Path, model: Path, ravdess: Path, condition: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "figures.json"
@@ -317,7 +317,7 @@ def test_only_unheard_speakers_are_measured(model: Path) -> None:
     with pytest.raises(EvaluationError, match="was trained on ravdess"):
         unheard_clips(card, "ravdess", [heard])
     with pytest.raises(EvaluationError, match="was trained on ravdess"):
-        unheard_clips(replace(card, test_speakers={}), "ravdess", [unheard])
+        unheard_clips(replace(card, heard_speakers={}), "ravdess", [unheard])
 
 
 def test_clips_of_no_known_emotion_are_refused(model: Path, ravdess: Path) -> None:

@@ -17,11 +17,13 @@ from ser_model.__main__ import main  # noqa: E402
 from ser_model.classifier import Classifier, softmax  # noqa: E402
 from ser_model.conditions import CONDITIONS  # noqa: E402
 from ser_model.corpora import CORPORA, Clip, CorpusContents, read_corpus  # noqa: E402
-from ser_model.errors import TrainingConfigError, TrainingRunError  # noqa: E402
+from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError  # noqa: E402
 from ser_model.export import export_network, export_run  # noqa: E402
 from ser_model.features import FeatureSpec, dequantize  # noqa: E402
 from ser_model.network import EmotionNetwork  # noqa: E402
+from ser_model.teacher import Encode  # noqa: E402
 from ser_model.train import (  # noqa: E402
+    TeacherConfig,
     TrainingConfig,
     draw_epoch,
     load_run,
@@ -72,11 +74,16 @@ def test_configuration_round_trip() -> None:
     assert TrainingConfig.from_dict(yaml.safe_load(yaml.safe_dump(RESEARCH.to_dict()))) == RESEARCH
 
 
+ABSENT = object()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"epoch": 3}, r"unknown \['epoch'\]"),
-        ({"epochs": None}, r"missing \['epochs'\]"),
+        ({"epochs": ABSENT}, r"missing \['epochs'\]"),
+        ({"teacher": {"logits": 1.0}}, "teacher: missing"),
+        ({"teacher": {"labelled_by": "nemo", "logits": 1.0, "embedding": 1.0}}, "teacher.labelled_by 'nemo'"),
         ({"labels": ["happy", "joyful"]}, r"labels \['joyful'\]"),
         ({"corpora": {"iemocap": {}}}, "corpus 'iemocap'"),
         ({"corpora": {"tess": {"clips_an_epoch": 3}}}, r"corpora.tess: missing \['development', 'test'\]"),
@@ -85,7 +92,7 @@ def test_configuration_round_trip() -> None:
 )
 def test_a_wrong_configuration_is_refused(change: dict[str, Any], message: str) -> None:
     values = {**RESEARCH.to_dict(), **change}
-    values = {key: value for key, value in values.items() if value is not None}
+    values = {key: value for key, value in values.items() if value is not ABSENT}
     with pytest.raises(TrainingConfigError, match=message):
         TrainingConfig.from_dict(values)
 
@@ -253,7 +260,9 @@ def tiny() -> TrainingConfig:
     return TrainingConfig.from_dict(values)
 
 
-def run(tiny: TrainingConfig, corpus: Path, folder: Path, stop_after: int | None = None) -> list[str]:
+def run(
+    tiny: TrainingConfig, corpus: Path, folder: Path, stop_after: int | None = None, encode: Encode | None = None
+) -> list[str]:
     """Train, and stop in an epoch as an interruption does where one is named."""
     lines: list[str] = []
 
@@ -263,12 +272,36 @@ def run(tiny: TrainingConfig, corpus: Path, folder: Path, stop_after: int | None
             raise KeyboardInterrupt
 
     split = split_clips(tiny, {"ravdess": read_corpus("ravdess", corpus)})
-    train(tiny, split, [], folder, report)
+    train(tiny, split, [], folder, report, encode)
     return lines
 
 
 def weights(folder: Path) -> dict[str, Any]:
     return {name: value.clone() for name, value in load_run(folder)[1].state_dict().items()}
+
+
+def hears_the_pitch(clip: Clip) -> np.ndarray:
+    """A teacher's view in which emotions differ and speakers do not."""
+    frames = np.random.default_rng(0).standard_normal((60, 1152))
+    frames[:, 384:] += 3 * TINY_LABELS.index(clip.emotion)
+    return frames.astype(np.float16)
+
+
+def test_a_taught_run_is_resumed_too_and_needs_its_teacher(
+    tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path
+) -> None:
+    taught = replace(tiny, teacher=TeacherConfig(labelled_by="ravdess", logits=1.0, embedding=1.0))
+    with pytest.raises(TeacherError, match="name their file with --teacher"):
+        run(taught, tiny_corpus, tmp_path / "none")
+    run(taught, tiny_corpus, tmp_path / "whole", encode=hears_the_pitch)
+    with pytest.raises(KeyboardInterrupt):
+        run(taught, tiny_corpus, tmp_path / "cut", stop_after=2, encode=hears_the_pitch)
+    run(taught, tiny_corpus, tmp_path / "cut", encode=hears_the_pitch)
+    for name, value in weights(tmp_path / "whole").items():
+        torch.testing.assert_close(weights(tmp_path / "cut")[name], value, atol=1e-6, rtol=1e-5)
+    run(tiny, tiny_corpus, tmp_path / "alone")
+    alone = weights(tmp_path / "alone")["classify.weight"]
+    assert (alone - weights(tmp_path / "whole")["classify.weight"]).abs().max() > 1e-3, "its lessons count"
 
 
 def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(
@@ -294,6 +327,11 @@ def checkpoint_weights(folder: Path, part: str) -> dict[str, Any]:
     return saved
 
 
+def network_weights(folder: Path) -> dict[str, Any]:
+    student = checkpoint_weights(folder, "student")
+    return {name.removeprefix("network."): value for name, value in student.items() if name.startswith("network.")}
+
+
 def test_a_run_gives_the_average_of_its_weights(tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path) -> None:
     folders = {decay: tmp_path / str(decay) for decay in (0.0, 0.9)}
     for decay, folder in folders.items():
@@ -302,11 +340,11 @@ def test_a_run_gives_the_average_of_its_weights(tmp_path: Path, tiny: TrainingCo
             torch.testing.assert_close(load_run(folder)[1].state_dict()[name], value)
     without = checkpoint_weights(folders[0.0], "average")
     averaged = checkpoint_weights(folders[0.9], "average")
-    for name, newest in checkpoint_weights(folders[0.0], "network").items():
+    for name, newest in network_weights(folders[0.0]).items():
         if newest.is_floating_point():
             torch.testing.assert_close(without[name], newest)
     for name in ("classify.weight", "stem.1.running_var"):
-        newest = checkpoint_weights(folders[0.9], "network")[name]
+        newest = network_weights(folders[0.9])[name]
         assert (averaged[name] - newest).abs().max() > 1e-4, "it lags behind the newest"
 
 
@@ -327,7 +365,7 @@ def test_an_exported_run_is_a_model_that_learned_its_task(
     classifier = Classifier.load(tmp_path / "model")
     card = classifier.card
     assert (card.name, card.labels, card.corpora) == ("tiny", TINY_LABELS, ("ravdess",))
-    assert card.test_speakers == {"ravdess": ("04",)}
+    assert card.heard_speakers == {"ravdess": ("01", "02", "03")}
     assert card.evaluated_languages == ("en",)
     assert not card.commercial_use
     results = card.metrics["results"]
