@@ -58,7 +58,7 @@ class EmotionNetwork(nn.Module):
 
     frame_stride = 8
     """Frames that become one: segments are padded to a multiple of it."""
-    pooled_size = 256
+    pooled_size = 320
     """Numbers that a segment is classified by."""
 
     def __init__(self, n_classes: int, n_mels: int, min_db: float, dropout: float = 0.3) -> None:
@@ -69,11 +69,11 @@ class EmotionNetwork(nn.Module):
             ResidualBlock(16, 16, (1, 2)),
             ResidualBlock(16, 32, (2, 1)),
             ResidualBlock(32, 64, (2, 2)),
-            ResidualBlock(64, 80, (1, 2)),
+            ResidualBlock(64, 96, (1, 2)),
         )
-        self.project = nn.Sequential(nn.Conv1d(80 * n_mels // 16, 128, 1, bias=False), nn.BatchNorm1d(128), nn.ReLU())
-        self.context = nn.Sequential(nn.Conv1d(128, 128, 3, padding=1, bias=False), nn.BatchNorm1d(128))
-        self.attention = nn.Sequential(nn.Conv1d(128, 32, 1), nn.Tanh(), nn.Conv1d(32, 1, 1))
+        self.project = nn.Sequential(nn.Conv1d(96 * n_mels // 16, 160, 1, bias=False), nn.BatchNorm1d(160), nn.ReLU())
+        self.context = nn.Sequential(nn.Conv1d(160, 160, 3, padding=1, bias=False), nn.BatchNorm1d(160))
+        self.attention = nn.Sequential(nn.Conv1d(160, 32, 1), nn.Tanh(), nn.Conv1d(32, 1, 1))
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(self.pooled_size, n_classes)
 
