@@ -44,8 +44,9 @@ test: lint ## Check style and types and run every test that needs no more than m
 	@.venv/airflow/bin/python -m pytest tests/dags -m airflow -p no:cacheprovider
 	@$(JOBS) -m pytest tests --ignore tests/dags --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-docs: setup ## Write docs/tables.md, docs/configuration.md and docs/formats.md (which tries every format: 40 s) from the code.
+docs: setup ## Write the pages of docs/ that are made from the code (formats.md tries every format: 40 s).
 	@$(JOBS) -m schemas.reference > docs/tables.md
+	@$(JOBS) -m schemas.reasons > docs/reason-codes.md
 	@$(JOBS) -m jobs.settings > docs/configuration.md
 	@$(JOBS) -m tests.format_table > docs/formats.md
 

@@ -24,6 +24,7 @@ from markupsafe import Markup
 from reporting import figures, words
 from reporting.figures import IndexRow, MoodBar, Speech
 from schemas import definitions as d
+from schemas.reasons import REASONS, Reason
 
 CALLS_TO_HEAR = 10
 FEWEST_TO_HEAR = 3
@@ -322,9 +323,10 @@ class NotScored:
     recordings: tuple[RecordingNotScored, ...] = ()
 
     @property
-    def outcome(self) -> words.Outcome:
-        """The reason in plain words, and what to do."""
-        return words.outcome(self.reason_code)
+    def reason(self) -> Reason:
+        """The reason in plain words, and what to do; of a code that newer code published, the code itself."""
+        says = f"{self.reason_code.replace('_', ' ').capitalize()}."
+        return REASONS.get(self.reason_code, Reason("quarantined", says, "See the column detail of quarantine."))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,88 +1,15 @@
-"""How the report and the demo's summary say things: numbers as people read them, reason codes in plain words.
+"""How the report and the demo's summary say things: numbers and languages as people read them.
 
 Knows nothing of tables, pages or terminals.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 NONE: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Why a recording was not scored, and what can be done about it."""
-
-    reason: str
-    remedy: str
-
-
-OUTCOMES: Final[Mapping[str, Outcome]] = MappingProxyType(
-    {
-        "empty": Outcome("The file is empty.", "Check the recorder's export; upload it again."),
-        "not_audio": Outcome("The file is not audio.", "Find out what writes it below the recordings' prefix."),
-        "unsupported_codec": Outcome("Its audio coding is not known.", "Export as WAV (PCM or G.711), FLAC or MP3."),
-        "unsupported_channels": Outcome(
-            "It has more channels than a call has sides.", "Describe the channels in the layout."
-        ),
-        "unsupported_rate": Outcome(
-            "Its sample rate is out of the range of telephony.", "Export at 8 kHz or more, and check the file's header."
-        ),
-        "truncated": Outcome(
-            "The file ends before the audio that it announces.", "The upload was cut off: upload it again, then rerun."
-        ),
-        "too_short": Outcome("It is too short to be a call.", "Nothing to do, unless there are many."),
-        "too_long": Outcome("It is longer than a call may be.", "Check that the recorder splits its files by call."),
-        "no_speech": Outcome("Nobody speaks in it.", "Nothing to do, unless there are many: then check the trunk."),
-        "mono_not_separable": Outcome(
-            "It is mono: customer and agent cannot be told apart.", "Record two channels, a side on each."
-        ),
-        "opted_out": Outcome("The customer has opted out: nothing heard in it is kept.", "Nothing to do."),
-        "unknown_layout": Outcome(
-            "Its name fits no known layout.", "Add a layout for it (docs/layouts.md), or move it elsewhere."
-        ),
-        "incomplete_pair": Outcome(
-            "It is one side of a call, and the other side's file is not there.",
-            "Rerun the day when the other has come; if there are many, check the recorder or the layout.",
-        ),
-        "misplaced": Outcome(
-            "It lies under the prefix of another date than the call's.",
-            "Mend the layout's time zone or prefix_days_after (docs/layouts.md), then rerun both days.",
-        ),
-        "duplicate": Outcome(
-            "Another recording of the same contact was taken instead.",
-            "Nothing to do, unless that one is quarantined: then take it away, and rerun the day.",
-        ),
-        "another_part": Outcome(
-            "The contact has several recordings, and a larger one was taken; what is said in this one is not counted.",
-            "Nothing to do, unless that one is quarantined: then take it away, and rerun the day.",
-        ),
-        "fetch_failed": Outcome("The store did not hand it over, after several tries.", "Rerun the day later."),
-        "archived": Outcome(
-            "It lies in an archive class of the store.", "Restore it in the store, then run the day again."
-        ),
-        "vanished": Outcome("It was gone when it was to be fetched.", "Find out what deletes recordings, and when."),
-        "changed_while_reading": Outcome(
-            "It was written anew while it was read.", "Start the night after the uploads; rerun the day."
-        ),
-        "access_denied": Outcome("The store refuses it.", "Give the job's account the right to read it, then rerun."),
-        "read_failed": Outcome("It could not be read, for a reason of our own.", "See the step's log, and report it."),
-        "model_error": Outcome("The model gave no result for it.", "See the log of classify_emotions, and report it."),
-        "no_recording": Outcome(
-            "A recording was expected, and none was found.", "Check the recorder; late ones count after a rerun."
-        ),
-    }
-)
-
-
-def outcome(reason_code: str) -> Outcome:
-    """Say a reason code in plain words; of one that has none here, the code itself."""
-    says = f"{reason_code.replace('_', ' ').capitalize()}."
-    return OUTCOMES.get(reason_code, Outcome(says, "See the column detail of the table quarantine."))
 
 
 _LANGUAGES: Final = (

@@ -53,7 +53,7 @@ def summary_lines(view: Night, *, seconds: float, report: Path, warehouse: Path)
     yield _entry("Recordings", Text(counts))
     for line in view.not_scored:
         what = "without a recording" if line.status == "expected" else f"{line.status} as {line.reason_code}"
-        yield _entry("", Text(f"{line.amount} {words.printable(what)}: {line.outcome.reason}"))
+        yield _entry("", Text(f"{line.amount} {words.printable(what)}: {line.reason.why}"))
     if total.moods is not None:
         yield _entry("Moods", _mood_bar(view))
         yield _entry("", _mood_words(view))
