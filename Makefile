@@ -7,7 +7,7 @@ export PYTHON
 
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
-GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES Q
+GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 .PHONY: help setup demo run backfill enrich sql test lint docs lock clean
@@ -22,9 +22,9 @@ demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] 
 	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$$RECORDINGS") $(if $(CONTACTS),--contacts "$$CONTACTS") \
 		$(if $(DATE),--date "$$DATE") $(if $(LAYOUT),--layout "$$LAYOUT") $(if $(OUT),--out "$$OUT")
 
-NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$$MODEL") $(if $(ROLES),--roles "$$ROLES")
+NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$$MODEL") $(if $(ROLES),--roles "$$ROLES") $(if $(ACCEPT),--accept "$$ACCEPT")
 
-run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and warehouse; [MODEL=folder] [ROLES=customer,agent].
+run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and warehouse; [MODEL=folder] [ROLES=customer,agent] [ACCEPT=thin].
 	@$(NIGHT) --from "$$DATE" --to "$$DATE"
 
 backfill: setup ## Run the nights of the call dates FROM=YYYY-MM-DD to TO=YYYY-MM-DD, both included.

@@ -144,7 +144,7 @@ def run_night(
     console
         For the progress: bars on a terminal, plain lines elsewhere.
     parameters
-        More parameters of the DAG: model, roles.
+        More parameters of the DAG: model, roles, accept.
     kind
         Whether the day's night is run, or its published tables are enriched.
 
@@ -335,6 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--enrich", action="store_true", help="enrich the days that are published")
     parser.add_argument("--model", help="the folder of another model than the settings name")
     parser.add_argument("--roles", help="whose speech is classified, instead of what the settings say")
+    parser.add_argument("--accept", choices=["thin"], help="publish although too little was scored")
     arguments = parser.parse_args(argv)
     asked = {}
     if arguments.model:
@@ -342,6 +343,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked["model"] = str(Path(arguments.model).absolute())
     if arguments.roles:
         asked["roles"] = arguments.roles
+    if arguments.accept:
+        asked["accept"] = arguments.accept
     console = Console(markup=False, soft_wrap=True, highlight=False)
     unwind_on_signals()
     try:

@@ -46,6 +46,10 @@ class DayWouldBeEmptied(JobError):
     """A run without a scored call would replace a day that has calls."""
 
 
+class CoverageTooLow(JobError):
+    """Too little of a day was scored to publish it unasked."""
+
+
 class NotEnrichable(JobError):
     """An enrichment was asked for of a day that was never published, or not with all that it needs."""
 

@@ -1,7 +1,8 @@
 """publish_tables: replace the day's partitions in the warehouse by what the run staged, and append the run to runs.
 
 Run ``python -m jobs.publish_tables --call-date 2026-11-20 --run-id ID`` after validate_tables. A day without
-recordings is published too: its partitions become empty, and its row in runs says that the night was run.
+recordings is published too: its partitions become empty, and its row in runs says that the night was run. A night
+that scored too little of what was expected stops here and asks (``jobs.coverage``).
 
 Adds up what the run's other steps staged; knows nothing of how the warehouse is written (``jobs.warehouse``).
 """
@@ -9,13 +10,16 @@ Adds up what the run's other steps staged; knows nothing of how the warehouse is
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from jobs.errors import DayWouldBeEmptied, ReconciliationError, SettingsError
+from jobs.coverage import judge, usual_volumes, volumes
+from jobs.errors import CoverageTooLow, DayWouldBeEmptied, ReconciliationError, SettingsError
 from jobs.staging import STEPS, RunStaging
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STEP = "publish_tables"
+THIN = "thin"
 
 
 def run(context: StepContext) -> Mapping[str, float]:
@@ -40,11 +45,37 @@ def run(context: StepContext) -> Mapping[str, float]:
     warehouse = Warehouse(storage, grace_s=settings.replaced_files_grace_s)
     if figures.scored == 0 and not settings.allow_empty_day:
         _refuse_to_empty(warehouse, staging)
+    figures = _judged(figures, warehouse, context)
     basis = staging.run_spec().basis
     versions = warehouse.publish(staging, figures, based_on=None if basis is None else basis.run_ids)
     # Speech can be rebuilt from them, and nobody needs them any more.
     staging.drop(SEGMENTS)
     return {name: staging.manifest(STAGED_TABLES[name]).rows for name in versions}
+
+
+def _judged(figures: RunFigures, warehouse: Warehouse, context: StepContext) -> RunFigures:
+    """The figures with the run's status.
+
+    Raises
+    ------
+    CoverageTooLow
+        Where a night scored too little, nobody accepted that, and it is not published already. An enrichment is never
+        stopped: it learns what was to be expected of a day that is published.
+    """
+    day, staging = context.call_date, context.staging
+    usual = warehouse.view(lambda view: usual_volumes(view, context.settings, day), ["satisfaction_daily"])
+    recordings = _read(staging, "recordings", "contact_id", "source_uri", "reason_code")
+    contacts = _read(staging, "contacts", "contact_id", "queue")
+    daily = _read(staging, "satisfaction_daily", "scope", "queue", "contacts_expected", "calls_scored")
+    verdict = judge(volumes(recordings, contacts, daily, context.settings, usual), context.settings, day)
+    unasked = verdict.stops and figures.kind == "night" and context.arguments.accept != THIN
+    if unasked and staging.run_id not in warehouse.snapshot(["runs"]).run_ids(day):
+        raise CoverageTooLow(
+            f"{verdict.detail}; nothing was published, and what was published before stays. Look at why they were "
+            "not scored (docs/operations.md, a thin night); then run the day again, or publish this run as it is: "
+            f"python -m jobs.{STEP} --call-date {day} --run-id {staging.run_id} --accept {THIN}"
+        )
+    return replace(figures, status=verdict.status, status_detail=verdict.detail)
 
 
 def _refuse_to_empty(warehouse: Warehouse, staging: RunStaging) -> None:
@@ -139,7 +170,11 @@ def _read(staging: RunStaging, table: str, *columns: str) -> pa.Table:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the step."""
-    return step_main(STEP, run, __doc__, argv)
+    return step_main(STEP, run, __doc__, argv, _add_arguments)
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--accept", choices=[THIN], help="publish although too little was scored of what was expected")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -79,6 +81,31 @@ class StoreSettings(BaseSettings):
     def _one_place(cls, location: str) -> str:
         """Steps start in different folders: a relative path is below the project, wherever a step runs."""
         return location if "://" in location else str(ROOT / Path(location).expanduser())
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Days = Annotated[tuple[date, ...], NoDecode]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """By what a night, or a queue of it, is called whole; the settings of these names say what each means."""
+
+    coverage_published: float
+    coverage_degraded: float
+    volume_low: float
+    holidays: tuple[date, ...]
+
+
+class QueueSettings(BaseModel):
+    """What holds for one queue, where it is another than for the day as a whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    coverage_published: Share | None = None
+    coverage_degraded: Share | None = None
+    volume_low: Share | None = None
+    holidays: tuple[date, ...] | None = None
 
 
 class Settings(StoreSettings):
@@ -164,6 +191,35 @@ class Settings(StoreSettings):
     allow_empty_day: bool = Field(
         False, description="let a day without any scored call replace one that is published with calls"
     )
+    coverage_published: Share = Field(
+        0.98, description="the coverage (calls scored / contacts expected) from which on a night is `published`"
+    )
+    coverage_degraded: Share = Field(
+        0.90,
+        description="the coverage from which on it is `published_degraded`; below, it stops and asks "
+        "(docs/operations.md)",
+    )
+    volume_low: Share = Field(
+        0.5,
+        description="a night with recordings of less than this share of the contacts that were to be expected is "
+        "`volume_low`",
+    )
+    volume_weeks: int = Field(
+        8,
+        ge=0,
+        le=104,
+        description="how many weeks back the same weekday is looked at for what is to be expected, by the median of "
+        "its published days; 0: by the day's own contact records alone",
+    )
+    holidays: Days = Field(
+        (), description="days on which few calls or none are no surprise, separated by commas: 2026-12-25,2027-01-01"
+    )
+    queues: dict[str, QueueSettings] = Field(
+        {},
+        description="queues that are judged by themselves, too, as JSON: their names, each with what is to be another "
+        "than for the day of coverage_published, coverage_degraded, volume_low and holidays, such as "
+        '`{"Sales": {"coverage_degraded": 0.8}, "Claims": {}}`',
+    )
     partition_mb: int = Field(64, ge=1, description="recordings to a Spark partition, in MB of objects")
     batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
     replaced_files_grace_s: float = Field(
@@ -189,7 +245,7 @@ class Settings(StoreSettings):
             raise ValueError("expected s3://bucket or s3://bucket/prefix")
         return location.rstrip("/")
 
-    @field_validator("roles", "attributes", "layouts", mode="before")
+    @field_validator("roles", "attributes", "layouts", "holidays", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -202,6 +258,22 @@ class Settings(StoreSettings):
         if not roles:
             raise ValueError("expected at least one of customer, agent, mixed")
         return tuple(dict.fromkeys(roles))
+
+    @model_validator(mode="after")
+    def _coverage_in_order(self) -> Self:
+        for name, limits in (("", self.limits()), *((f" of queue {each}", self.limits(each)) for each in self.queues)):
+            if limits.coverage_degraded > limits.coverage_published:
+                raise ValueError(
+                    f"coverage_degraded{name} is {limits.coverage_degraded:g}, expected at most coverage_published, "
+                    f"{limits.coverage_published:g}"
+                )
+        return self
+
+    def limits(self, queue: str | None = None) -> Limits:
+        """By what the day as a whole is judged, or one of its queues."""
+        own = self.queues.get(queue) if queue is not None else None
+        found = {field.name: None if own is None else getattr(own, field.name) for field in fields(Limits)}
+        return Limits(**{name: getattr(self, name) if value is None else value for name, value in found.items()})
 
     @property
     def asks_for_opt_outs(self) -> bool:
@@ -263,7 +335,10 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
         return kind(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = [f"CALLMOOD_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()]
+        lines = [
+            f"CALLMOOD_{str((problem['loc'] or ('coverage_degraded',))[0]).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        ]
         raise SettingsError("settings are missing or wrong (docs/configuration.md):\n  " + "\n  ".join(lines)) from None
 
 

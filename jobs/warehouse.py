@@ -74,6 +74,7 @@ class RunFigures:
     scored_of_planned: float | None
     status: str
     kind: str = "night"
+    status_detail: str | None = None
 
 
 @dataclass(frozen=True)

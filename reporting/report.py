@@ -338,6 +338,7 @@ class Run:
     model_id: str
     code_version: str
     status: str
+    status_detail: str | None
     audio_hours: float
     ignored: int
     suppressed: int
@@ -349,6 +350,13 @@ class Run:
     def seconds(self) -> float:
         """Of all steps together."""
         return sum(seconds for _, seconds in self.step_seconds)
+
+    @property
+    def status_in_words(self) -> str:
+        """What the status says of the day."""
+        return {"published": "whole", "published_degraded": "degraded", "volume_low": "low in volume"}.get(
+            self.status, words.printable(self.status.replace("_", " "))
+        )
 
     @property
     def is_enrichment(self) -> bool:

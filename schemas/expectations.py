@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import schemas
 from schemas import call_events, definitions, emotion_log, quarantine, recordings, satisfaction_daily, staging
 from schemas.errors import ExpectationError
+from schemas.reasons import REASONS
 from ser_model.taxonomy import EMOTIONS
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ def _never(flag: str, words: str) -> Rule:
     return Between(flag, 0, 0, f"never: {words}")
 
 
+def _codes_of(outcome: str) -> tuple[str, ...]:
+    return tuple(code for code, reason in REASONS.items() if reason.outcome == outcome)
+
+
 _EVERY_TABLE = (
     _never("duplicate_key", "two rows have the same key"),
     _never("required_null", "a column that is never null is null"),
@@ -119,7 +124,11 @@ _EVERY_TABLE = (
 )
 
 _OWN_RULES: Mapping[str, tuple[Rule, ...]] = {
-    "plan": (OneOf("status", staging.PLAN_STATUSES, "a plan's status"), *_not_negative("size_bytes")),
+    "plan": (
+        OneOf("status", staging.PLAN_STATUSES, "a plan's status"),
+        *_not_negative("size_bytes"),
+        _never("without_outcome", "a recording of the plan has no row in recordings"),
+    ),
     "contacts": (Between("local_hour", 0, 23, "an hour of the day"),),
     "recordings": (
         OneOf("status", recordings.STATUSES, "an outcome"),
@@ -131,6 +140,8 @@ _OWN_RULES: Mapping[str, tuple[Rule, ...]] = {
         _never("reason_misplaced", "a scored recording has a reason, or another has none"),
         _never("scored_without_duration", "a scored recording has no duration"),
         _never("not_in_plan", "a recording is not in the plan"),
+        _never("outcome_not_of_plan", "the plan says skipped or quarantined of a recording that has another outcome"),
+        _never("reason_not_of_status", "a reason code is none of its outcome's (docs/reason-codes.md)"),
         _never("scored_without_call", "a scored recording has no row in calls"),
         _never("quarantined_without_record", "a quarantined recording has no row in quarantine"),
     ),
@@ -201,6 +212,7 @@ _OWN_RULES: Mapping[str, tuple[Rule, ...]] = {
     "quarantine": (
         OneOf("status", quarantine.STATUSES, "a status"),
         Between("attempts", 1, None, "at least one"),
+        OneOf("reason_code", _codes_of("quarantined"), "a code of the taxonomy (docs/reason-codes.md)"),
         _never("seen_backwards", "first_seen is after last_seen"),
         _never("open_without_recording", "an open row has no quarantined recording"),
     ),
@@ -428,8 +440,23 @@ def _ids(table: pa.Table, column: str, status: str | None = None) -> pa.Array:
     return values.combine_chunks()
 
 
+def _of_plan(tables: Tables) -> dict[str, Any]:
+    with_outcome = pc.is_in(tables["plan"]["source_uri"], value_set=_ids(tables["recordings"], "source_uri"))
+    return {"without_outcome": ~_flags(with_outcome)}
+
+
 def _of_recordings(tables: Tables) -> dict[str, Any]:
-    table = tables["recordings"]
+    table, plan = tables["recordings"], tables["plan"]
+    position = pc.index_in(table["source_uri"], value_set=_ids(plan, "source_uri"))
+    planned_as, planned_reason = (plan[name].take(position) for name in ("status", "reason_code"))
+    decided = pc.is_in(planned_as, value_set=pa.array(["skipped", "quarantined"]))
+    same = pc.and_(pc.equal(planned_as, table["status"]), pc.equal(planned_reason, table["reason_code"]))
+    # An enrichment withdraws recordings of customers who have opted out since.
+    kept = pc.or_kleene(same, pc.equal(table["reason_code"], "opted_out"))
+    of_status = np.zeros(table.num_rows, dtype=bool)
+    for outcome in ("skipped", "quarantined"):
+        fits = pc.is_in(table["reason_code"], value_set=pa.array(_codes_of(outcome)))
+        of_status |= _flags(pc.and_(pc.equal(table["status"], outcome), pc.invert(fits)))
     scored = _flags(pc.equal(table["status"], "scored"))
     quarantined = _flags(pc.equal(table["status"], "quarantined"))
     has_reason = table["reason_code"].is_valid().to_numpy()
@@ -438,7 +465,9 @@ def _of_recordings(tables: Tables) -> dict[str, Any]:
     return {
         "reason_misplaced": scored == has_reason,
         "scored_without_duration": scored & table["duration_s"].is_null().to_numpy(),
-        "not_in_plan": ~_flags(pc.is_in(table["source_uri"], value_set=_ids(tables["plan"], "source_uri"))),
+        "not_in_plan": position.is_null().to_numpy(),
+        "outcome_not_of_plan": _flags(decided) & ~_flags(kept),
+        "reason_not_of_status": of_status & has_reason,
         "scored_without_call": scored & ~has_call,
         "quarantined_without_record": quarantined & ~in_quarantine,
     }
@@ -551,6 +580,7 @@ def _of_quarantine(tables: Tables) -> dict[str, Any]:
 
 
 _DERIVED: Mapping[str, Callable[[Tables], dict[str, Any]]] = {
+    "plan": _of_plan,
     "recordings": _of_recordings,
     "emotion_log": _of_emotion_log,
     "calls": _of_calls,

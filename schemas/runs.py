@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from schemas.table import TIMESTAMP, Table, call_date, column
 
-STATUSES = ("published", "published_degraded")
+STATUSES = ("published", "published_degraded", "volume_low")
 
 TABLE = Table(
     "runs",
@@ -36,7 +36,18 @@ TABLE = Table(
             null_when="no contact was expected",
         ),
         column("scored_of_planned", pa.float64(), "scored / planned, 0 to 1", null_when="nothing was planned"),
-        column("status", pa.string(), f"{' or '.join(STATUSES)}"),
+        column(
+            "status",
+            pa.string(),
+            "published: the day is whole; published_degraded: part of what was expected could not be scored; "
+            "volume_low: there were few recordings, or none, for such a day",
+        ),
+        column(
+            "status_detail",
+            pa.string(),
+            "Why the status is another than published, with the figures",
+            null_when="it is published, or the run is older than this column",
+        ),
         column("table_versions", pa.map_(pa.string(), pa.int64()), "Delta version of each published table"),
         column("published_at", TIMESTAMP, "When the run was published (UTC)"),
     ],

@@ -213,6 +213,8 @@ def _environment(s3: LocalS3, out: Path, contacts: Path | None, layouts: str) ->
         "CALLMOOD_WAREHOUSE": str(out / "warehouse"),
         "CALLMOOD_REPORTS": str(out / "reports"),
         "CALLMOOD_IDENTITY_KEY_FILE": str(key),
+        # A demo shows what it makes of any folder; the report says how much that was.
+        "CALLMOOD_COVERAGE_DEGRADED": "0",
         # The shipped model is a research model; a demo is research.
         "CALLMOOD_ACCEPT_NON_COMMERCIAL": "true",
     }

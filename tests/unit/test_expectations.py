@@ -87,7 +87,7 @@ def a_day() -> Day:
         "plan": [
             a_recording(MARKED_ID, "planned"),
             a_recording("broken", "planned"),
-            a_recording("opted out", "skipped"),
+            a_recording("opted out", "skipped", reason_code="opted_out"),
         ],
         "contacts": [
             {
@@ -248,8 +248,36 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
     ("no channel", changed("recordings", 0, channels=0), {"recordings.channels"}),
     ("no rate", changed("recordings", 0, sample_rate_hz=0), {"recordings.sample_rate_hz"}),
     ("more than all clipped", changed("recordings", 0, clipped_share=1.5), {"recordings.clipped_share"}),
+    (
+        "as many outcomes as were planned, but one is another recording's",
+        changed("recordings", 2, source_uri="s3://recordings/other.wav"),
+        {"plan.without_outcome", "recordings.not_in_plan"},
+    ),
+    (
+        "a recording that was skipped by the plan for another reason",
+        changed("plan", 2, reason_code="duplicate", status="quarantined"),
+        set(),  # an opt-out that an enrichment found
+    ),
+    (
+        "a recording that the plan quarantined, and that was skipped",
+        together(
+            changed("plan", 2, status="quarantined", reason_code="misplaced"),
+            changed("recordings", 2, reason_code="duplicate"),
+        ),
+        {"recordings.outcome_not_of_plan"},
+    ),
+    (
+        "a skipped recording with a reason of quarantine",
+        changed("recordings", 2, reason_code="empty"),
+        {"recordings.reason_not_of_status", "recordings.outcome_not_of_plan"},
+    ),
+    ("a code that nobody knows", changed("quarantine", 0, reason_code="bad_luck"), {"quarantine.reason_code"}),
     ("a scored recording with a reason", changed("recordings", 0, reason_code="x"), {"recordings.reason_misplaced"}),
-    ("a skipped one without", changed("recordings", 2, reason_code=None), {"recordings.reason_misplaced"}),
+    (
+        "a skipped one without",
+        changed("recordings", 2, reason_code=None),
+        {"recordings.reason_misplaced", "recordings.outcome_not_of_plan"},
+    ),
     (
         "a scored recording without length",
         changed("recordings", 0, duration_s=None),
@@ -263,7 +291,7 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
     (
         "a planned recording without outcome",
         removed("recordings", 2),
-        {"reconciliation.planned_minus_outcomes", "reconciliation.plan_minus_recordings"},
+        {"plan.without_outcome", "reconciliation.planned_minus_outcomes", "reconciliation.plan_minus_recordings"},
     ),
     (
         "a scored recording without call",
@@ -290,7 +318,7 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
     ("a quarantined recording not in quarantine", removed("quarantine", 0), {"recordings.quarantined_without_record"}),
     (
         "an open quarantine of a recording that is not quarantined",
-        changed("recordings", 1, status="skipped"),
+        changed("recordings", 1, status="skipped", reason_code="duplicate"),
         {"quarantine.open_without_recording"},
     ),
     ("an unknown role", changed("emotion_log", 0, role="robot"), {"emotion_log.role"}),

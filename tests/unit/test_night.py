@@ -230,9 +230,9 @@ def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
         (["demo", "RECORDINGS=../calls"], ["-m", "infra.demo", "--recordings", "../calls"]),
         (["run"], ["-m", "infra.night", "--from", "", "--to", ""]),
         (
-            ["run", "DATE=2026-11-20", f"MODEL={NASTY}", "ROLES=customer,agent"],
+            ["run", "DATE=2026-11-20", f"MODEL={NASTY}", "ROLES=customer,agent", "ACCEPT=thin"],
             [
-                *("-m", "infra.night", "--model", NASTY, "--roles", "customer,agent"),
+                *("-m", "infra.night", "--model", NASTY, "--roles", "customer,agent", "--accept", "thin"),
                 *("--from", "2026-11-20", "--to", "2026-11-20"),
             ],
         ),

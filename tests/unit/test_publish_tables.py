@@ -55,15 +55,20 @@ def stage(
     planned: int | None = None,
     models: tuple[str | None, ...] = ("model-1-abc", None),
     coverage: tuple[float | None, ...] = (0.5,),
+    expected: int | None = None,
     model: str = "nowhere",
     basis: Basis | None = None,
     opted_out: bool = False,
 ) -> RunStaging:
-    """Stage the run of recordings with these outcomes and lengths, the skipped ones opted out or not."""
+    """Stage the run of recordings with these outcomes and lengths, the skipped ones opted out or not.
+
+    Without a number of contacts expected, just the calls scored were.
+    """
     content: dict[str, list[dict[str, Any]]] = {name: [] for name in STAGED_TABLES}
     content["recordings"] = [
         {
             "source_uri": f"s3://recordings/{number}.wav",
+            "contact_id": f"contact {number}",
             "status": status,
             "duration_s": seconds,
             "reason_code": "opted_out" if opted_out and status == "skipped" else None,
@@ -73,7 +78,9 @@ def stage(
     content["calls"] = [{"source_uri": row["source_uri"]} for row in content["recordings"] if row["status"] == "scored"]
     content["plan"] = [{"status": "planned"}] * (len(outcomes) if planned is None else planned)
     content["emotion_log"] = [{"model_id": model_id} for model_id in models]
-    content["satisfaction_daily"] = [{"scope": "total", "coverage": each} for each in coverage]
+    scored = len(content["calls"])
+    counts = {"contacts_expected": scored if expected is None else expected, "calls_scored": scored}
+    content["satisfaction_daily"] = [{"scope": "total", "coverage": each, **counts} for each in coverage]
     content["satisfaction_daily"].append({"scope": "queue", "queue": "sales", "coverage": 0.9})
     for name, table in STAGED_TABLES.items():
         staging.write_table(table, rows(table, *content[name]))
@@ -152,6 +159,36 @@ def test_the_step_publishes_and_its_marker_says_what(staging: RunStaging, tmp_pa
     assert (marker.status, marker.counts["recordings"], marker.counts["emotion_log"]) == ("done", 2, 2)
     (run,) = Warehouse(LocalStorage(tmp_path / "warehouse")).read("runs").to_pylist()
     assert (run["run_id"], run["planned"], run["coverage"]) == ("run-1", 2, 0.5)
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("expected", "accept", "basis", "status"),
+    [
+        (10, (), None, "published"),
+        (11, (), None, "published_degraded"),
+        (12, (), None, None),
+        (12, ("--accept", "thin"), None, "published_degraded"),
+        (12, (), ENRICHMENT, "published_degraded"),
+        (25, ("--accept", "thin"), None, "volume_low"),
+    ],
+)
+def test_a_night_that_scored_too_little_stops_and_asks(
+    staging: RunStaging, tmp_path: Path, expected: int, accept: tuple[str, ...], basis: Basis | None, status: str | None
+) -> None:
+    stage(staging, *[("scored", 10.0)] * 10, expected=expected, basis=basis)
+    assert publish_tables.main([*ARGUMENTS, *accept]) == (EXIT_PERMANENT if status is None else 0)
+    runs = Warehouse(LocalStorage(tmp_path / "warehouse")).read("runs").to_pylist()
+    assert [run["status"] for run in runs] == ([] if status is None else [status])
+    if status is None:
+        marker = staging.marker("publish_tables")
+        assert marker is not None and marker.reason is not None
+        assert "the day: 10 of 12 expected calls were scored, 83.33%, under 90%; nothing was published" in marker.reason
+        # What it says to do, does it; and once that is done, the night's own task ends well, too.
+        command = marker.reason.partition("python -m jobs.publish_tables ")[2].split()
+        assert publish_tables.main(command) == 0
+        assert publish_tables.main(ARGUMENTS) == 0
+        assert Warehouse(LocalStorage(tmp_path / "warehouse")).read("runs").num_rows == 1
 
 
 @pytest.mark.usefixtures("settings")

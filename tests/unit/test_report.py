@@ -467,14 +467,17 @@ def test_a_day_whose_recordings_are_all_lost_says_so() -> None:
     assert REASONS_NOT_SCORED["no_recording"].remedy in text
 
 
-def test_a_degraded_run_is_announced(tables: dict[str, pa.Table]) -> None:
+@pytest.mark.parametrize(
+    ("status", "says"), [("published_degraded", "degraded"), ("volume_low", "low in volume"), ("new", "new")]
+)
+def test_a_run_that_is_not_whole_is_announced(tables: dict[str, pa.Table], status: str, says: str) -> None:
     runs = tables["runs"].to_pylist()
     changed = {
         **tables,
-        "runs": pa.Table.from_pylist([{**runs[0], "status": "published_degraded"}], TABLES["runs"].schema),
+        "runs": pa.Table.from_pylist([{**runs[0], "status": status, "status_detail": "<b>93%"}], TABLES["runs"].schema),
     }
-    assert "published as published degraded" in Page(render(changed)).text
-    assert "published degraded" not in Page(render(tables)).text
+    assert f"This day is {says}: <b>93%. Its figures are of what was scored alone" in Page(render(changed)).text
+    assert "This day is" not in Page(render(tables)).text
 
 
 def test_the_last_run_is_the_one_that_is_shown(tables: dict[str, pa.Table]) -> None:

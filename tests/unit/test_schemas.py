@@ -42,7 +42,7 @@ COLUMNS = {
     "quarantine": """call_date contact_id source_uri etag queue stage reason_code detail attempts first_seen last_seen
         status run_id""",
     "runs": """run_id call_date kind model_id code_version planned scored quarantined skipped suppressed ignored
-        audio_hours step_seconds coverage scored_of_planned status table_versions published_at""",
+        audio_hours step_seconds coverage scored_of_planned status status_detail table_versions published_at""",
 }
 
 SMALL = Table(
