@@ -7,10 +7,10 @@ export PYTHON
 
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
-GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT Q
+GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich sql test lint docs lock clean
+.PHONY: help setup demo run backfill enrich release sql test lint docs lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,14 +24,17 @@ demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] 
 
 NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$$MODEL") $(if $(ROLES),--roles "$$ROLES") $(if $(ACCEPT),--accept "$$ACCEPT")
 
-run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and warehouse; [MODEL=folder] [ROLES=customer,agent] [ACCEPT=thin].
-	@$(NIGHT) --from "$$DATE" --to "$$DATE"
+run: setup ## Run the night of DATE=YYYY-MM-DD against the configured S3 and warehouse; [MODEL=folder] [ROLES=customer,agent] [ACCEPT=thin]; then the days before that are due again.
+	@$(NIGHT) --look-back --from "$$DATE" --to "$$DATE"
 
 backfill: setup ## Run the nights of the call dates FROM=YYYY-MM-DD to TO=YYYY-MM-DD, both included.
 	@$(NIGHT) --from "$$FROM" --to "$$TO"
 
 enrich: setup ## Join late records, events and surveys to the published days FROM=YYYY-MM-DD to TO=YYYY-MM-DD, without their audio.
 	@$(JOBS) -m infra.night --enrich --from "$$FROM" --to "$$TO"
+
+release: setup ## Put quarantined recordings back, for the next night to try again: CONTACT=id | REASON=code.
+	@$(JOBS) -m jobs.release $(if $(CONTACT),--contact "$$CONTACT") $(if $(REASON),--reason "$$REASON")
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
 	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")

@@ -18,6 +18,9 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from deployment import Deployment
 
+EXIT_PERMANENT = 2
+"""By which a module of the jobs says that another try cannot help."""
+
 
 class StepFailed(AirflowException):
     """The step failed, but another try may help."""
@@ -147,6 +150,30 @@ def judge(step: str, night: Sequence[str], deployment: Deployment) -> None:
         raise StepFailed(f"{step} left no marker: it was killed or could not start; the log above says more")
     if marker["status"] != "done":
         raise (AirflowFailException if marker["permanent"] else StepFailed)(f"{step}: {marker['reason']}")
+
+
+def ask(deployment: Deployment, module: str, *arguments: str) -> Any:
+    """Run a module of the jobs that prints its answer as JSON, and return the answer.
+
+    Raises
+    ------
+    AirflowFailException
+        It says that another try cannot help.
+    StepFailed
+        It failed otherwise.
+    """
+    asked = subprocess.run(
+        [deployment.jobs_python, "-m", module, *arguments],
+        cwd=deployment.home,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode != 0:
+        permanent = asked.returncode == EXIT_PERMANENT
+        raise (AirflowFailException if permanent else StepFailed)(f"{module}: {asked.stderr.strip()[-2000:]}")
+    return json.loads(asked.stdout)
 
 
 def _new_attempt() -> str:

@@ -25,6 +25,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from jobs.due_days import due_days
 from jobs.errors import JobError
 from jobs.settings import ROOT, Settings, load_settings
 from jobs.staging import STEPS, RunKind, RunStaging, StepMarker
@@ -333,6 +334,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--from", dest="first", required=True, help="the first call date, YYYY-MM-DD")
     parser.add_argument("--to", dest="last", required=True, help="the last call date, included")
     parser.add_argument("--enrich", action="store_true", help="enrich the days that are published")
+    parser.add_argument(
+        "--look-back", action="store_true", help="then run the days before that are due again: late recordings, retries"
+    )
     parser.add_argument("--model", help="the folder of another model than the settings name")
     parser.add_argument("--roles", help="whose speech is classified, instead of what the settings say")
     parser.add_argument("--accept", choices=["thin"], help="publish although too little was scored")
@@ -363,7 +367,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings()
         if arguments.enrich:
             days = _published(days, Warehouse(open_storage(settings.warehouse, settings)), console)
-        return _run_days(days, settings, asked, "enrichment" if arguments.enrich else "night", console)
+        status = _run_days(days, settings, asked, "enrichment" if arguments.enrich else "night", console)
+        return max(status, _look_back(first, settings, console)) if arguments.look_back else status
     except JobError as error:
         console.print(str(error))
         return 2
@@ -380,6 +385,29 @@ def _published(days: Sequence[date], warehouse: Warehouse, console: Console) -> 
         shown = missing if len(missing) <= NAMED else [*missing[:NAMED], f"{len(missing) - NAMED:,} more"]
         console.print(f"never published, and passed over: {words.listing(shown)}")
     return [day for day in days if day in published]
+
+
+def _look_back(night: date, settings: Settings, console: Console) -> int:
+    """Run the days before a night's again of which recordings came late or are to be tried again; the exit status.
+
+    By the settings alone: what was asked for is of the night's own day.
+    """
+    due = due_days(settings, night)
+    for each in due:
+        found = [
+            said
+            for amount, said in (
+                (each.came, words.count(each.came, "object that came or changed", "objects that came or changed")),
+                (
+                    each.retried,
+                    words.count(each.retried, "recording to be tried again", "recordings to be tried again"),
+                ),
+            )
+            if amount
+        ]
+        not_yet = "" if each.published else ", which is not published,"
+        console.print(f"{each.call_date}{not_yet} has {words.listing(found)}")
+    return _run_days([each.call_date for each in due], settings, {}, "night", console) if due else 0
 
 
 def _run_days(

@@ -46,6 +46,10 @@ class DayWouldBeEmptied(JobError):
     """A run without a scored call would replace a day that has calls."""
 
 
+class NothingToRelease(JobError):
+    """No quarantined recording is what was asked for."""
+
+
 class CoverageTooLow(JobError):
     """Too little of a day was scored to publish it unasked."""
 

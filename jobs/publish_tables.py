@@ -68,7 +68,7 @@ def _judged(figures: RunFigures, warehouse: Warehouse, context: StepContext) -> 
     contacts = _read(staging, "contacts", "contact_id", "queue")
     daily = _read(staging, "satisfaction_daily", "scope", "queue", "contacts_expected", "calls_scored")
     verdict = judge(volumes(recordings, contacts, daily, context.settings, usual), context.settings, day)
-    unasked = verdict.stops and figures.kind == "night" and context.arguments.accept != THIN
+    unasked = figures.kind == "night" and verdict.stops and context.arguments.accept != THIN
     if unasked and staging.run_id not in warehouse.snapshot(["runs"]).run_ids(day):
         raise CoverageTooLow(
             f"{verdict.detail}; nothing was published, and what was published before stays. Look at why they were "

@@ -220,6 +220,19 @@ class Settings(StoreSettings):
         "than for the day of coverage_published, coverage_degraded, volume_low and holidays, such as "
         '`{"Sales": {"coverage_degraded": 0.8}, "Claims": {}}`',
     )
+    lookback_days: int = Field(
+        3,
+        ge=0,
+        le=31,
+        description="how many days before its own a night looks at for recordings that came or changed after they were "
+        "published; those days are run again",
+    )
+    quarantine_attempts: int = Field(
+        3,
+        ge=1,
+        description="after how many tries in all later nights leave a quarantined recording alone that might heal "
+        "(docs/reason-codes.md)",
+    )
     partition_mb: int = Field(64, ge=1, description="recordings to a Spark partition, in MB of objects")
     batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
     replaced_files_grace_s: float = Field(

@@ -73,7 +73,7 @@ def step_main(
     parser = argparse.ArgumentParser(
         prog=f"python -m jobs.{step}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--call-date", required=True, type=_call_date, help="the day to compute, YYYY-MM-DD")
+    parser.add_argument("--call-date", required=True, type=call_date, help="the day to compute, YYYY-MM-DD")
     parser.add_argument("--run-id", required=True, type=_name, help="the run's name: the same for all its steps")
     parser.add_argument("--attempt", type=_name, help="a name for this try, which the marker repeats")
     if add_arguments is not None:
@@ -120,7 +120,8 @@ def _failed(marker: StepMarker, staging: RunStaging | None) -> int:
     return EXIT_PERMANENT if marker.permanent else EXIT_TRANSIENT
 
 
-def _call_date(text: str) -> date:
+def call_date(text: str) -> date:
+    """Read a call date that was given as an argument."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -144,7 +145,7 @@ def step_status(argv: Sequence[str] | None = None) -> int:
     from dataclasses import asdict
 
     parser = argparse.ArgumentParser(prog="python -m jobs.step", description=step_status.__doc__)
-    parser.add_argument("--call-date", required=True, type=_call_date)
+    parser.add_argument("--call-date", required=True, type=call_date)
     parser.add_argument("--run-id", required=True, type=_name)
     parser.add_argument("--attempt", type=_name)
     parser.add_argument("--step", required=True, choices=ALL_STEPS)

@@ -23,6 +23,7 @@ from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse, carry_forward
 from schemas import TABLES
+from schemas.reasons import REASONS
 from schemas.staging import CALL_AUDIO, PLAN, SIDECAR_EVENTS
 
 RECORDINGS, QUARANTINE = TABLES["recordings"], TABLES["quarantine"]
@@ -42,7 +43,8 @@ def run(context: StepContext) -> Mapping[str, float]:
         recordings, quarantine = outcomes(staging)
         before = Warehouse(open_storage(settings.warehouse, settings)).read("quarantine", call_date=context.call_date)
         staging.write_table(RECORDINGS, recordings)
-        staging.write_table(QUARANTINE, carry_forward(quarantine, before))
+        quarantine = carry_forward(quarantine, before)
+        staging.write_table(QUARANTINE, with_given_up(quarantine, settings.quarantine_attempts))
         staging.write_table(CALL_EVENTS, without_opted_out(events(staging, recordings), recordings))
         staging.write_table(SURVEYS, without_opted_out(staging.read_table(SURVEYS), recordings))
 
@@ -122,6 +124,17 @@ def outcomes(staging: RunStaging) -> tuple[pa.Table, pa.Table]:
         pa.Table.from_pylist(recordings, schema=RECORDINGS.schema),
         pa.Table.from_pylist(quarantine, schema=QUARANTINE.schema),
     )
+
+
+def with_given_up(quarantine: pa.Table, attempts: int) -> pa.Table:
+    """Say of the recordings that were tried that often for a reason that may heal, that later nights will not."""
+    retried = pa.array([code for code, reason in REASONS.items() if reason.retried])
+    spent = pc.and_(
+        pc.is_in(quarantine["reason_code"], value_set=retried), pc.greater_equal(quarantine["attempts"], attempts)
+    )
+    place = quarantine.schema.get_field_index("status")
+    statuses = pc.if_else(spent, "given_up", quarantine["status"])
+    return quarantine.set_column(place, quarantine.schema.field(place), statuses)
 
 
 def _outcome(planned: Mapping[str, Any], heard: Mapping[str, Any] | None, with_rows: set[str]) -> dict[str, Any]:

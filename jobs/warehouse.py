@@ -208,7 +208,13 @@ class Warehouse:
     # Publishing
 
     def publish(
-        self, staging: RunStaging, figures: RunFigures, based_on: Sequence[str] | None = None
+        self,
+        staging: RunStaging,
+        figures: RunFigures,
+        based_on: Sequence[str] | None = None,
+        *,
+        tables: Sequence[Table] | None = None,
+        as_run: str | None = None,
     ) -> Mapping[str, int]:
         """Replace the day's rows in every table by the run's staged ones, and append the run to ``runs``.
 
@@ -222,6 +228,10 @@ class Warehouse:
             Its row in ``runs``.
         based_on
             Of a run that was made from the day's published rows: the runs that had published them then.
+        tables
+            Those that the run replaces, by default all of a day; the others stay as they are published.
+        as_run
+            The name under which the staged tables of an earlier run are published once more.
 
         Returns
         -------
@@ -241,7 +251,7 @@ class Warehouse:
         StorageError
             Where the storage fails, or commits were lost to other days' all along.
         """
-        day, run_id = staging.call_date, staging.run_id
+        day, run_id = staging.call_date, as_run or staging.run_id
         with DayLock(self.storage, day, run_id, self.lease_s) as lock, _delta_errors(self.storage):
             _at_once(self._prepare, TABLES.values())
             left = self._intent(day)
@@ -255,9 +265,9 @@ class Warehouse:
             else:
                 if based_on is not None:
                     self._check_basis(day, based_on)
-                manifests = _checked_manifests(staging)
+                manifests = _checked_manifests(staging, DAY_TABLES if tables is None else tables)
                 begun = time.monotonic()
-                self._carry_through(self._place(staging, manifests, figures, lock), lock)
+                self._carry_through(self._place(staging, run_id, manifests, figures, lock), lock)
                 log.info("%s: old and new files lay side by side for %.2f s", day, time.monotonic() - begun)
             return self._marker_versions(_marker_path(day, run_id))
 
@@ -293,7 +303,9 @@ class Warehouse:
                 _wait(attempt)
         raise _too_busy(table.name)
 
-    def _place(self, staging: RunStaging, manifests: Sequence[Manifest], figures: RunFigures, lock: DayLock) -> Intent:
+    def _place(
+        self, staging: RunStaging, run_id: str, manifests: Sequence[Manifest], figures: RunFigures, lock: DayLock
+    ) -> Intent:
         """Copy the run's checked files into the partitions, and write the intent that names them."""
         day = staging.call_date
         present = self._states([manifest.table for manifest in manifests])
@@ -302,11 +314,11 @@ class Warehouse:
         for manifest in manifests:
             new = []
             for number, file in enumerate(manifest.files):
-                path = f"{_partition(day)}/part-{staging.run_id}-{number}.parquet"
+                path = f"{_partition(day)}/part-{run_id}-{number}.parquet"
                 new.append(PublishedFile(path, file.size_bytes, file.rows))
                 copies.append((f"{staging.folder}/{file.path}", f"{manifest.table}/{path}"))
             tables[manifest.table] = Replacement(tuple(new), present[manifest.table].get(day, ()))
-        intent = Intent(day, staging.run_id, figures, tables)
+        intent = Intent(day, run_id, figures, tables)
 
         def copy(source_and_target: tuple[str, str]) -> None:
             lock.check()
@@ -329,7 +341,7 @@ class Warehouse:
         versions = {
             name: self._commit(TABLES[name], day, replacement.new, lock) for name, replacement in intent.tables.items()
         }
-        self._append_marker(intent, versions, lock)
+        self._append_marker(intent, {**self._last_versions(day), **versions}, lock)
         if self.grace_s and any(replacement.old for replacement in intent.tables.values()):
             time.sleep(self.grace_s)
         self._clean(day, lock)
@@ -523,6 +535,14 @@ class Warehouse:
         path = _marker_path(day, run_id)
         return any(file.path == path for file in self._state(RUNS.name).get(day, ()))
 
+    def _last_versions(self, day: date) -> dict[str, int]:
+        """The versions that the day's last marker names; none where it was never published."""
+        runs = self._open(RUNS.name)
+        added = [] if runs is None else [each for each in _added(runs) if each[f"partition.{PARTITION_COLUMN}"] == day]
+        if not added:
+            return {}
+        return self._marker_versions(max(added, key=lambda file: (file["modification_time"], file["path"]))["path"])
+
     def _marker_versions(self, path: str) -> dict[str, int]:
         with self.storage.open_input(f"{RUNS.name}/{path}") as file:
             return dict(pq.read_table(file, columns=["table_versions"]).column(0)[0].as_py())
@@ -548,7 +568,7 @@ def carry_forward(new: pa.Table, old: pa.Table) -> pa.Table:
     ----------
     new
         The run's rows of ``quarantine``: attempts and first_seen as if each recording failed for the first
-        time.
+        time. Of an object that was written anew since, the attempts begin anew.
     old
         The day's rows as they were published last.
 
@@ -558,7 +578,8 @@ def carry_forward(new: pa.Table, old: pa.Table) -> pa.Table:
     """
     uris = old.column("source_uri").combine_chunks()
     before = old.take(pc.index_in(new.column("source_uri"), value_set=uris))
-    attempts = pc.add(new.column("attempts"), pc.fill_null(before.column("attempts"), 0))
+    same = pc.fill_null(pc.equal(before.column("etag"), new.column("etag")), False)
+    attempts = pc.add(new.column("attempts"), pc.if_else(same, before.column("attempts"), pa.scalar(0, pa.int32())))
     first_seen = pc.coalesce(before.column("first_seen"), new.column("first_seen"))
     for name, values in (("attempts", attempts), ("first_seen", first_seen)):
         new = new.set_column(new.schema.get_field_index(name), new.schema.field(name), values)
@@ -582,9 +603,9 @@ def _intent_path(day: date) -> str:
     return f"_intents/{day.isoformat()}.json"
 
 
-def _checked_manifests(staging: RunStaging) -> list[Manifest]:
+def _checked_manifests(staging: RunStaging, tables: Iterable[Table]) -> list[Manifest]:
     """Return the staged tables, once each of their files is what its manifest and its table's schema say."""
-    manifests = [staging.manifest(table) for table in DAY_TABLES]
+    manifests = [staging.manifest(table) for table in tables]
     files = [(TABLES[manifest.table], file) for manifest in manifests for file in manifest.files]
     _at_once(lambda table_and_file: _check_staged(staging, *table_and_file), files)
     return manifests

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from schemas.table import TIMESTAMP, Table, call_date, column, run_id
 
-STATUSES = ("open", "released", "resolved", "given_up")
+STATUSES = ("open", "released", "given_up")
 
 TABLE = Table(
     "quarantine",
@@ -18,10 +18,16 @@ TABLE = Table(
         column("stage", pa.string(), "The step at which it failed"),
         column("reason_code", pa.string(), "Why, as a code"),
         column("detail", pa.string(), "What was found, without ids", null_when="there is nothing to add"),
-        column("attempts", pa.int32(), "Runs that have tried it, carried forward from run to run"),
+        column("attempts", pa.int32(), "Runs that have tried the object as it is, carried forward from run to run"),
         column("first_seen", TIMESTAMP, "When it first failed (UTC), carried forward"),
         column("last_seen", TIMESTAMP, "When it last failed (UTC)"),
-        column("status", pa.string(), f"Where it stands: {', '.join(STATUSES)}"),
+        column(
+            "status",
+            pa.string(),
+            "open: it waits for the day's next run, which later nights start by themselves where the reason may heal; "
+            "released: somebody asked for another try, and the next night makes it; given_up: later nights have tried "
+            "it often enough, and only who runs the day tries it again",
+        ),
         run_id("The run that last failed on it"),
     ],
     key=("call_date", "source_uri"),

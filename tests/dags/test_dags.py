@@ -28,7 +28,7 @@ SPARK = {
 
 def test_all_dags_load(dagbag: Any) -> None:
     assert dagbag.import_errors == {}
-    assert set(dagbag.dags) == set(STEPS)
+    assert set(dagbag.dags) == {*STEPS, "late_recordings"}
 
 
 def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
@@ -52,6 +52,7 @@ def test_the_docs_are_the_modules_docstring(dagbag: Any) -> None:
 
 def test_a_night_comes_by_itself_and_an_enrichment_does_not(dagbag: Any) -> None:
     assert type(dagbag.dags["nightly_emotion_log"].timetable).__name__ == "CronTriggerTimetable"
+    assert type(dagbag.dags["late_recordings"].timetable).__name__ == "CronTriggerTimetable"
     assert type(dagbag.dags["enrich_emotion_log"].timetable).__name__ == "NullTimetable"
 
 
@@ -62,6 +63,53 @@ def test_the_steps_run_one_after_the_other(dagbag: Any, dag_id: str) -> None:
     for before, after in itertools.pairwise(order):
         assert dag.get_task(before).downstream_task_ids == {after}
     assert {task.task_id for task in dag.tasks if type(task).__name__ == "SparkStep"} == SPARK[dag_id]
+
+
+def test_a_thin_night_is_published_for_who_accepts_it_alone(dagbag: Any) -> None:
+    dag = dagbag.dags["nightly_emotion_log"]
+    assert dag.params["accept"] is None
+    assert dag.get_task("publish_tables").arguments == {"--accept": "{{ params.accept or '' }}"}
+
+
+def test_days_that_are_due_are_run_again_as_nights_of_their_own(
+    dagbag: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = dagbag.dags["late_recordings"]
+    (find,) = (task for task in dag.tasks if task.task_id == "find_due_days")
+    again = dag.get_task("run_again")
+    assert find.downstream_task_ids == {"run_again"}
+    assert again.partial_kwargs["trigger_dag_id"] == "nightly_emotion_log"
+    jobs = sys.modules[find.python_callable.__module__]
+    run = {"call_date": "2026-11-20", "run_id": "run-1"}
+    due = [{"call_date": "2026-11-18", "came": 2, "retried": 0, "published": True}]
+    monkeypatch.setattr(jobs, "new_run", lambda _: run)
+    asked = []
+    monkeypatch.setattr(jobs, "ask", lambda _, *words: asked.append(words) or due)
+    assert find.python_callable() == [
+        {"conf": {"call_date": "2026-11-18"}, "trigger_run_id": "late__2026-11-18__run-1"}
+    ]
+    assert asked == [("jobs.due_days", "--call-date", "2026-11-20")]
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "error"), [("[]", 0, None), ("", 2, "AirflowFailException"), ("", 75, "StepFailed")]
+)
+def test_what_a_module_answers_is_json(tmp_path: Path, says: str, status: int, error: str | None) -> None:
+    import dataclasses
+
+    from deployment import read_deployment
+    from steps import ask
+
+    asked = tmp_path / "python"
+    asked.write_text(f"#!/bin/sh\necho '{says}'\necho why >&2\nexit {status}\n")
+    asked.chmod(0o700)
+    deployment = dataclasses.replace(read_deployment(), home=tmp_path, jobs_python=str(asked))
+    if error is None:
+        assert ask(deployment, "jobs.due_days") == []
+        return
+    with pytest.raises(Exception, match=r"jobs\.due_days: why") as raised:
+        ask(deployment, "jobs.due_days")
+    assert type(raised.value).__name__ == error
 
 
 @pytest.mark.parametrize("dag_id", STEPS)

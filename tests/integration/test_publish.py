@@ -553,6 +553,36 @@ def test_what_was_made_of_rows_that_were_replaced_since_is_refused(staging: Stor
     assert_clean(warehouse)
 
 
+# A part of a day, and once more
+
+
+def test_one_table_of_a_day_is_replaced_and_the_others_stay(staging: Storage, warehouse: Warehouse) -> None:
+    warehouse.publish(staged(staging, DAY, "run-1"), figures())
+    before, versions = content(warehouse, with_run=True), warehouse.versions()
+    run = RunStaging(staging, DAY, "run-2")
+    run.write_table(TABLES["quarantine"], rows_of(TABLES["quarantine"], DAY, "run-2", 2))
+    warehouse.publish(run, figures(kind="release"), ("run-1",), tables=[TABLES["quarantine"]])
+    after = content(warehouse, with_run=True)
+    assert len(after.pop("quarantine")) == 2
+    del before["quarantine"]
+    assert after == before
+    assert warehouse.versions() == {**versions, "quarantine": versions["quarantine"] + 1}
+    assert_clean(warehouse)
+
+
+def test_an_earlier_runs_tables_are_published_once_more_under_another_name(
+    staging: Storage, warehouse: Warehouse
+) -> None:
+    first = staged(staging, DAY, "run-1", salt="first")
+    warehouse.publish(first, figures())
+    before = content(warehouse, with_run=True)
+    warehouse.publish(staged(staging, DAY, "run-2"), figures())
+    warehouse.publish(first, figures(kind="undo"), as_run="run-3")
+    assert content(warehouse, with_run=True) == before
+    assert warehouse.snapshot().run_ids(DAY) == ("run-1", "run-2", "run-3")
+    assert_clean(warehouse)
+
+
 # Readers
 
 
@@ -763,8 +793,10 @@ def test_an_intent_whose_files_are_gone_is_not_committed(tmp_path: Path) -> None
 def quarantined(*rows: tuple[str, int, int]) -> pa.Table:
     table = TABLES["quarantine"]
     made = rows_of(table, DAY, "run", len(rows)).to_pylist()
-    for row, (uri, attempts, day) in zip(made, rows, strict=True):
-        row |= {"source_uri": uri, "attempts": attempts, "first_seen": datetime(2026, 11, day, tzinfo=UTC)}
+    for row, (name, attempts, day) in zip(made, rows, strict=True):
+        uri, _, etag = name.partition("@")
+        row |= {"source_uri": uri, "etag": etag, "attempts": attempts}
+        row |= {"first_seen": datetime(2026, 11, day, tzinfo=UTC)}
     return pa.Table.from_pylist(made, schema=table.schema)
 
 
@@ -775,8 +807,9 @@ def quarantined(*rows: tuple[str, int, int]) -> pa.Table:
         ([("a", 1, 21)], [("a", 1, 20)], [("a", 2, 20)]),
         ([("b", 1, 21), ("a", 1, 21)], [("a", 4, 18), ("healed", 2, 19)], [("b", 1, 21), ("a", 5, 18)]),
         ([], [("healed", 2, 19)], []),
+        ([("a@new", 1, 21)], [("a@old", 3, 18)], [("a@new", 1, 18)]),
     ],
-    ids=["first failure", "second", "of some", "none any more"],
+    ids=["first failure", "second", "of some", "none any more", "written anew since"],
 )
 def test_quarantine_counts_on(
     new: list[tuple[str, int, int]], old: list[tuple[str, int, int]], expected: list[tuple[str, int, int]]

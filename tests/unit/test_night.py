@@ -20,6 +20,7 @@ from infra.demo.__main__ import _environment
 from infra.demo.__main__ import main as demo
 from infra.demo.local_s3 import LocalS3
 from infra.night import LocalAirflow, NightFailed
+from jobs.due_days import DueDay
 from jobs.staging import RunStaging, StepMarker
 from jobs.storage import LocalStorage
 from jobs.warehouse import Snapshot, Warehouse
@@ -228,16 +229,18 @@ def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
     [
         (["demo"], ["-m", "infra.demo"]),
         (["demo", "RECORDINGS=../calls"], ["-m", "infra.demo", "--recordings", "../calls"]),
-        (["run"], ["-m", "infra.night", "--from", "", "--to", ""]),
+        (["run"], ["-m", "infra.night", "--look-back", "--from", "", "--to", ""]),
         (
             ["run", "DATE=2026-11-20", f"MODEL={NASTY}", "ROLES=customer,agent", "ACCEPT=thin"],
             [
                 *("-m", "infra.night", "--model", NASTY, "--roles", "customer,agent", "--accept", "thin"),
-                *("--from", "2026-11-20", "--to", "2026-11-20"),
+                *("--look-back", "--from", "2026-11-20", "--to", "2026-11-20"),
             ],
         ),
         (["backfill", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--from", NASTY, "--to", "$b"]),
         (["enrich", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--enrich", "--from", NASTY, "--to", "$b"]),
+        (["release", f"CONTACT={NASTY}"], ["-m", "jobs.release", "--contact", NASTY]),
+        (["release", "REASON=access_denied"], ["-m", "jobs.release", "--reason", "access_denied"]),
         (
             ["sql", f"OUT={NASTY}", "Q=select '$1' \"x\""],
             ["-m", "reporting.sql", "--warehouse", f"{NASTY}/warehouse", "select '$1' \"x\""],
@@ -246,6 +249,33 @@ def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
 )
 def test_make_starts(given: list[str], started: list[str], tmp_path: Path) -> None:
     assert make(tmp_path, *given) == started
+
+
+def test_a_night_by_hand_then_runs_the_days_that_are_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("staging", "warehouse", "reports"):
+        monkeypatch.setenv(f"CALLMOOD_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("CALLMOOD_RECORDINGS", "s3://recordings")
+    due = [DueDay(date(2026, 11, 18), came=2), DueDay(date(2026, 11, 19), came=1, retried=1, published=False)]
+    ran: list[tuple[str, object]] = []
+
+    def run(call_date: date, *arguments: object) -> None:
+        ran.append((str(call_date), arguments[4]))
+        if call_date.day == 18:
+            raise NightFailed("why")
+
+    monkeypatch.setattr(night, "due_days", lambda _, call_date: due if call_date == date(2026, 11, 20) else [])
+    monkeypatch.setattr(night, "run_night", run)
+    asked = ["--from", "2026-11-20", "--to", "2026-11-20", "--accept", "thin"]
+    assert night.main(asked) == 0
+    assert night.main([*asked, "--look-back"]) == 1
+    own = ("2026-11-20", {"accept": "thin"})
+    # What was asked for is of the night's own day, and one that fails keeps no other from being run.
+    assert ran == [own, own, ("2026-11-18", {}), ("2026-11-19", {})]
+    said = capsys.readouterr().out
+    assert "2026-11-18 has 2 objects that came or changed\n" in said
+    assert "2026-11-19, which is not published, has 1 object that came or changed and 1 recording to be tried" in said
 
 
 @pytest.mark.parametrize("wrong", ["", "yesterday", "2026-13-01"])
