@@ -2,22 +2,27 @@
 
 Spark divides the plan over its workers by bytes; each fetches its recordings from S3 (the next while it computes on
 this one), reads them once, and writes the staged tables ``segments`` and ``call_audio``. A recording that cannot
-be read ends as a row with its reason; it never stops the others.
+be read ends as a row with its reason; it never stops the others. Nor does one that kills whoever decodes it: a worker
+reads its share in a process of its own (``jobs.own_process``), and where that dies twice, looks for the culprit.
 """
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
+import multiprocessing
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +32,7 @@ import urllib3.exceptions
 
 from jobs.errors import StorageAccessDenied, StorageError
 from jobs.model import load_classifier
+from jobs.own_process import ProcessDied, end_at, in_own_process
 from jobs.staging import RunStaging, StagedFile
 from jobs.step import StepContext, step_main
 from jobs.storage import s3_client, s3_errors
@@ -50,9 +56,11 @@ IN_MEMORY_BYTES = 32 * 2**20
 """A larger recording is fetched into a temporary file, or two."""
 BUFFERED_ROWS = 2048
 PROGRESS_EVERY_S = 1.0
-NOT_THEIRS = ("fetch_failed", "access_denied", "read_failed")
+NOT_THEIRS = ("fetch_failed", "access_denied", "read_failed", "worker_crashed", "decode_timeout")
 """Reasons that, where they are many, are the store's, the permissions' or this installation's."""
 NOTHING_YET: Mapping[str, int] = dict.fromkeys(("decoded", "skipped", "quarantined", *NOT_THEIRS, "segments"), 0)
+PROCESS_TRIES = 2
+"""A process may die of something else than what it reads, once."""
 FETCH_ATTEMPTS = 4
 FETCH_WAIT_S = 0.5
 MAX_FAILURES = 0.5
@@ -93,14 +101,16 @@ class ExtractTask:
     roles: tuple[str, ...]
     s3_endpoint: str | None
     s3_region: str
+    recording_timeout_s: int
+    worker_memory_mb: int
 
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What a task wrote."""
+    """What a task wrote: a file a table, or several where its recordings were read in several processes."""
 
-    segments: StagedFile
-    call_audio: StagedFile
+    segments: tuple[StagedFile, ...]
+    call_audio: tuple[StagedFile, ...]
     counts: Mapping[str, int]
 
 
@@ -126,6 +136,14 @@ class _Archived(RecordingError):
 
 class _ReadFailed(RecordingError):
     reason_code = "read_failed"
+
+
+class _WorkerCrashed(RecordingError):
+    reason_code = "worker_crashed"
+
+
+class _DecodeTimeout(RecordingError):
+    reason_code = "decode_timeout"
 
 
 def run(context: StepContext) -> Mapping[str, float]:
@@ -154,6 +172,8 @@ def run(context: StepContext) -> Mapping[str, float]:
                 roles=spec.roles,
                 s3_endpoint=settings.s3_endpoint,
                 s3_region=settings.s3_region,
+                recording_timeout_s=settings.recording_timeout_s,
+                worker_memory_mb=settings.worker_memory_mb,
             )
             for number, part in enumerate(balanced(sizes, n_parts))
         ]
@@ -162,8 +182,8 @@ def run(context: StepContext) -> Mapping[str, float]:
 
     counts = totals([NOTHING_YET, *(result.counts for result in results)])
     _check_failures(counts, len(recordings))
-    staging.commit(SEGMENTS, [result.segments for result in results])
-    staging.commit(CALL_AUDIO, [result.call_audio for result in results])
+    staging.commit(SEGMENTS, [file for result in results for file in result.segments])
+    staging.commit(CALL_AUDIO, [file for result in results for file in result.call_audio])
     return {"recordings": len(recordings), **counts}
 
 
@@ -178,7 +198,67 @@ def _check_failures(counts: Mapping[str, float], n_recordings: int) -> None:
 
 
 def extract(task: ExtractTask) -> ExtractResult:
-    """Read a task's recordings, write what they hold; runs in a Spark worker."""
+    """Read a task's recordings, write what they hold; runs in a Spark worker, which outlives whatever they are."""
+    _make_ready(task.features, task.roles, task.s3_endpoint, task.s3_region)
+    return _outliving(task, PROCESS_TRIES)
+
+
+def _outliving(task: ExtractTask, tries: int) -> ExtractResult:
+    """Read a task's recordings in a process of their own.
+
+    Where that dies so many times, or once of time, the recording that it was at is read alone, and so are those before
+    and those after it. What is alone when its process dies, is a culprit.
+    """
+    at = multiprocessing.get_context("fork").Value("i", 0, lock=False)
+    for attempt in range(1, tries + 1):
+        try:
+            return in_own_process(lambda: _extract(task, at), task.worker_memory_mb)
+        except ProcessDied as died:
+            log.warning("the process that read %d recordings %s (attempt %d)", len(task.recordings), died, attempt)
+            last = died
+            if died.signal_number == signal.SIGALRM:
+                break
+    if len(task.recordings) == 1:
+        return _culprit(task, last)
+    before, alone, after = (slice(0, at.value), slice(at.value, at.value + 1), slice(at.value + 1, None))
+    parts = [
+        _outliving(replace(task, recordings=task.recordings[part]), tries=1)
+        for part in (before, alone, after)
+        if task.recordings[part]
+    ]
+    return ExtractResult(
+        tuple(file for part in parts for file in part.segments),
+        tuple(file for part in parts for file in part.call_audio),
+        {name: sum(part.counts[name] for part in parts) for name in NOTHING_YET},
+    )
+
+
+def _culprit(task: ExtractTask, died: ProcessDied) -> ExtractResult:
+    """The result of a task whose one recording ends whatever process reads it."""
+    (recording,) = task.recordings
+    error = (
+        _DecodeTimeout(f"reading it was not done after {task.recording_timeout_s} s (CALLMOOD_RECORDING_TIMEOUT_S)")
+        if died.signal_number == signal.SIGALRM
+        else _WorkerCrashed(f"the process that read it {died}, also when it read nothing else")
+    )
+    with task.staging.writer(CALL_AUDIO, f"{task.number:05d}") as call_audio:
+        row = _quarantined(_blank(recording, task.staging), error)
+        call_audio.write(pa.Table.from_pylist([row], schema=CALL_AUDIO.schema))
+    return ExtractResult((), (call_audio.file,), {**NOTHING_YET, "quarantined": 1, error.reason_code: 1})
+
+
+@cache
+def _make_ready(features: InputSpec, roles: tuple[str, ...], s3_endpoint: str | None, s3_region: str) -> None:
+    """Load here, once, what every process of this worker would load for itself."""
+    SegmentExtractor(features, roles)
+    s3_client(s3_endpoint, s3_region)
+
+
+def _extract(task: ExtractTask, at: ctypes.c_int) -> ExtractResult:
+    """Read a task's recordings, write what they hold; in a process that may end of it.
+
+    ``at`` says, also to who outlives it, which recording that is at.
+    """
     extractor = SegmentExtractor(task.features, task.roles)
     staging, name = task.staging, f"{task.number:05d}"
     counts = dict(NOTHING_YET)
@@ -190,7 +270,12 @@ def extract(task: ExtractTask) -> ExtractResult:
         rows: list[dict[str, Any]] = []
         heard: list[dict[str, Any]] = []
         for done, (recording, fetched) in enumerate(_fetch_ahead(task), start=1):
+            at.value = done - 1
+            with suppress(Exception):  # what it is, _read says
+                fetched.result()
+            end_at(task.recording_timeout_s)
             row, found = _read(recording, fetched, extractor, staging)
+            end_at(0)
             counts[row["status"]] += 1
             if row["reason_code"] in NOT_THEIRS:
                 counts[row["reason_code"]] += 1
@@ -205,7 +290,7 @@ def extract(task: ExtractTask) -> ExtractResult:
                 staging.report_progress("extract_features", name, done, len(task.recordings))
         segments.write(pa.Table.from_pylist(rows, schema=SEGMENTS.schema))
         call_audio.write(pa.Table.from_pylist(heard, schema=CALL_AUDIO.schema))
-    return ExtractResult(segments.file, call_audio.file, counts)
+    return ExtractResult((segments.file,), (call_audio.file,), counts)
 
 
 def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[Files]]]:
@@ -279,13 +364,7 @@ def _read(
     recording: Recording, fetched: Future[Files], extractor: SegmentExtractor, staging: RunStaging
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A recording's row of ``call_audio`` and its rows of ``segments``, none where it cannot be scored."""
-    row: dict[str, Any] = {
-        "call_date": staging.call_date,
-        "contact_id": recording.contact_id,
-        "source_uri": recording.source_uri,
-        "status": "decoded",
-        "reason_code": None,
-    }
+    row = _blank(recording, staging)
     try:
         with ExitStack() as opened:
             files = [opened.enter_context(file) for file in fetched.result()]
@@ -293,11 +372,13 @@ def _read(
     except MonoNotSeparable as error:
         return {**row, "status": "skipped", "reason_code": error.reason_code, "detail": str(error)}, []
     except RecordingError as error:
-        return {**row, "status": "quarantined", "reason_code": error.reason_code, "detail": str(error)}, []
+        return _quarantined(row, error), []
+    except MemoryError:
+        return _quarantined(row, _WorkerCrashed("reading it takes more memory than there is")), []
     except Exception as error:  # whatever one recording holds, the others go on
         log.exception("a recording could not be read")
-        detail = f"reading it failed unexpectedly ({type(error).__name__}); the worker's log says where"
-        return {**row, "status": "quarantined", "reason_code": _ReadFailed.reason_code, "detail": detail}, []
+        says = f"reading it failed unexpectedly ({type(error).__name__}); the worker's log says where"
+        return _quarantined(row, _ReadFailed(says)), []
     row |= {
         "channels": found.info.channels,
         "channel_kind": found.channel_kind,
@@ -309,6 +390,21 @@ def _read(
         "pauses": [{"start_s": start, "end_s": end} for start, end in found.pauses_s],
     }
     return row, _segment_rows(recording, found, staging)
+
+
+def _blank(recording: Recording, staging: RunStaging) -> dict[str, Any]:
+    """A recording's row of ``call_audio`` before anything is known of it."""
+    return {
+        "call_date": staging.call_date,
+        "contact_id": recording.contact_id,
+        "source_uri": recording.source_uri,
+        "status": "decoded",
+        "reason_code": None,
+    }
+
+
+def _quarantined(row: dict[str, Any], error: RecordingError) -> dict[str, Any]:
+    return {**row, "status": "quarantined", "reason_code": error.reason_code, "detail": str(error)}
 
 
 def _segment_rows(recording: Recording, found: RecordingSegments, staging: RunStaging) -> list[dict[str, Any]]:

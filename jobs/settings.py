@@ -233,6 +233,15 @@ class Settings(StoreSettings):
         description="after how many tries in all later nights leave a quarantined recording alone that might heal "
         "(docs/reason-codes.md)",
     )
+    recording_timeout_s: int = Field(
+        300, ge=1, description="seconds that reading one recording may take, once it is fetched"
+    )
+    worker_memory_mb: int = Field(
+        2048,
+        ge=256,
+        description="resident memory, in MB, above which a process that reads recordings is ended, and the culprit is "
+        "looked for (docs/operations.md)",
+    )
     partition_mb: int = Field(64, ge=1, description="recordings to a Spark partition, in MB of objects")
     batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
     replaced_files_grace_s: float = Field(

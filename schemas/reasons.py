@@ -110,6 +110,18 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
             retried=True,
         ),
         # Our own
+        "worker_crashed": Reason(
+            "quarantined",
+            "Whatever process reads it dies, of its decoder or of memory.",
+            "Find out what the file is, and report it; keep it away from other tools until then.",
+            retried=True,
+        ),
+        "decode_timeout": Reason(
+            "quarantined",
+            "Reading it takes longer than any recording may take.",
+            "Find out what the file is, and report it; of very long calls, raise CALLMOOD_RECORDING_TIMEOUT_S.",
+            retried=True,
+        ),
         "read_failed": Reason(
             "quarantined", "It could not be read, for a reason of our own.", "See the step's log, and report it."
         ),

@@ -117,6 +117,7 @@ def environment(s3: LocalS3, place: Path, **settings: str) -> dict[str, str]:
         "reports": str(place / "reports"),
         "identity_key": SECRET,
         "accept_non_commercial": "true",
+        "coverage_degraded": "0",
         "spark_master": "local[2]",
         **settings,
     }

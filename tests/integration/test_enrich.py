@@ -285,6 +285,7 @@ def set_up(folder: Path, patch: pytest.MonkeyPatch) -> Center:
     patch.setenv("CALLMOOD_RECORDINGS", "s3://recordings")
     patch.setenv("CALLMOOD_IDENTITY_KEY", SECRET)
     patch.setenv("CALLMOOD_REPORT_BY_AGENT", "true")
+    patch.setenv("CALLMOOD_COVERAGE_DEGRADED", "0")
     center = Center(folder)
     center.write_records()
     return center
