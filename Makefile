@@ -7,10 +7,10 @@ export PYTHON
 
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
-GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON Q
+GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release sql test lint docs lock clean
+.PHONY: help setup demo run backfill enrich release republish sql test lint docs lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ enrich: setup ## Join late records, events and surveys to the published days FRO
 
 release: setup ## Put quarantined recordings back, for the next night to try again: CONTACT=id | REASON=code.
 	@$(JOBS) -m jobs.release $(if $(CONTACT),--contact "$$CONTACT") $(if $(REASON),--reason "$$REASON")
+
+republish: setup ## Undo: publish the earlier run RUN=id of a day once more, from what it staged.
+	@$(JOBS) -m jobs.republish --run-id "$$RUN"
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
 	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")

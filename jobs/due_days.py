@@ -79,6 +79,9 @@ def _due_days(view: Snapshot, settings: Settings, night: date) -> list[DueDay]:
             if looked_at and published and day > min(published) and (there := stored(settings, day)):
                 due.append(DueDay(day, came=len(there), published=False))
             continue
+        if view.last_run(day)["kind"] == "undo":
+            log.info("%s stays as it was published again, until somebody runs it", day)
+            continue
         retried = to_try_again(view.dataset("quarantine", day).to_table(), settings.quarantine_attempts)
         if not (looked_at or retried):
             continue

@@ -50,6 +50,10 @@ class NothingToRelease(JobError):
     """No quarantined recording is what was asked for."""
 
 
+class NotRepublishable(JobError):
+    """An earlier run cannot be published once more."""
+
+
 class CoverageTooLow(JobError):
     """Too little of a day was scored to publish it unasked."""
 

@@ -89,10 +89,8 @@ def _marked(
     place = rows.schema.get_field_index("status")
     statuses = pa.repeat(pa.scalar("released"), chosen.num_rows)
     marked = chosen.set_column(place, rows.schema.field(place), statuses)
-    runs = view.dataset("runs", day).to_table().to_pylist(maps_as_pydicts="strict")
-    last = max(runs, key=lambda row: (row["published_at"], row["run_id"]))
     together = pa.concat_tables([marked, others]).sort_by([(name, "ascending") for name in QUARANTINE.sort])
-    return together, chosen.num_rows, last, view.run_ids(day)
+    return together, chosen.num_rows, view.last_run(day), view.run_ids(day)
 
 
 def last_figures(row: Mapping[str, Any], kind: str) -> RunFigures:

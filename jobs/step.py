@@ -74,8 +74,8 @@ def step_main(
         prog=f"python -m jobs.{step}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--call-date", required=True, type=call_date, help="the day to compute, YYYY-MM-DD")
-    parser.add_argument("--run-id", required=True, type=_name, help="the run's name: the same for all its steps")
-    parser.add_argument("--attempt", type=_name, help="a name for this try, which the marker repeats")
+    parser.add_argument("--run-id", required=True, type=run_name, help="the run's name: the same for all its steps")
+    parser.add_argument("--attempt", type=run_name, help="a name for this try, which the marker repeats")
     if add_arguments is not None:
         add_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -128,7 +128,7 @@ def call_date(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
 
 
-def _name(text: str) -> str:
+def run_name(text: str) -> str:
     """A name that may become part of a path."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name; expected up to 64 letters, digits, '.', '_' and '-'")
@@ -146,8 +146,8 @@ def step_status(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m jobs.step", description=step_status.__doc__)
     parser.add_argument("--call-date", required=True, type=call_date)
-    parser.add_argument("--run-id", required=True, type=_name)
-    parser.add_argument("--attempt", type=_name)
+    parser.add_argument("--run-id", required=True, type=run_name)
+    parser.add_argument("--attempt", type=run_name)
     parser.add_argument("--step", required=True, choices=ALL_STEPS)
     arguments = parser.parse_args(argv)
     try:

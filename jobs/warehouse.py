@@ -147,6 +147,12 @@ class Snapshot:
         """The runs that have published a day; none where it was never published."""
         return _run_ids(self.files[RUNS.name].get(call_date, ()))
 
+    def last_run(self, call_date: date) -> Mapping[str, Any]:
+        """The row of ``runs`` of the day's last publication; the day has to be published."""
+        rows = self.dataset(RUNS.name, call_date).to_table().to_pylist(maps_as_pydicts="strict")
+        last: Mapping[str, Any] = max(rows, key=lambda row: (row["published_at"], row["run_id"]))
+        return last
+
     def dataset(self, table: str, call_date: date | None = None) -> pads.Dataset:
         """Return a table, or one day of it, as a dataset with the columns of its schema.
 

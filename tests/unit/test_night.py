@@ -240,6 +240,7 @@ def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
         (["backfill", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--from", NASTY, "--to", "$b"]),
         (["enrich", f"FROM={NASTY}", "TO=$b"], ["-m", "infra.night", "--enrich", "--from", NASTY, "--to", "$b"]),
         (["release", f"CONTACT={NASTY}"], ["-m", "jobs.release", "--contact", NASTY]),
+        (["republish", f"RUN={NASTY}"], ["-m", "jobs.republish", "--run-id", NASTY]),
         (["release", "REASON=access_denied"], ["-m", "jobs.release", "--reason", "access_denied"]),
         (
             ["sql", f"OUT={NASTY}", "Q=select '$1' \"x\""],
