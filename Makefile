@@ -10,7 +10,7 @@ export PYTHON
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql test lint docs lock clean
+.PHONY: help setup demo run backfill enrich release republish sql test chaos lint docs lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lint: setup ## Check style and types.
 test: lint ## Check style and types and run every test that needs no more than make setup brings.
 	@.venv/airflow/bin/python -m pytest tests/dags -m airflow -p no:cacheprovider
 	@$(JOBS) -m pytest tests --ignore tests/dags --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+chaos: setup ## Inject every fault: killed processes, poisoned recordings, races, damage; print a table of what came of it.
+	@$(JOBS) -m tests.chaos
 
 docs: setup ## Write the pages of docs/ that are made from the code (formats.md tries every format: 40 s).
 	@$(JOBS) -m schemas.reference > docs/tables.md

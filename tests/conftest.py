@@ -16,6 +16,10 @@ if not hasattr(sys.modules["__main__"], "__file__"):
     sys.modules["__main__"].__file__ = __file__
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-fault", action="store_true", help="inject every fault, not only some")
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of shared calls and corpora; the test skips where there is none."""

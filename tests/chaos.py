@@ -1,0 +1,103 @@
+"""``make chaos``: injects faults, every one of them, and prints a table of what came of it.
+
+The faults are tests of the suite, which ``make test`` runs as well, some of them at fewer points. Exits with 1 where
+one of them fails.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+FAULTS: dict[str, tuple[str, ...]] = {
+    "a publisher killed (SIGKILL) before, during and after each change": ("tests/integration/test_killed.py",),
+    "a publisher that fails at any change, on a folder and on S3": (
+        "tests/integration/test_publish.py::test_killed_at_any_change_the_next_run_heals_it",
+        "tests/integration/test_publish.py::test_a_copy_that_goes_wrong_changes_nothing_and_leaves_nothing",
+        "tests/integration/test_publish.py::test_an_intent_whose_files_are_gone_is_not_committed",
+    ),
+    "damaged staging: types, columns, rows, bytes, missing files": (
+        "tests/integration/test_publish.py::test_a_file_that_is_not_the_tables_is_refused_before_anything_is_placed",
+    ),
+    "publishers of one day, of many days, and one taken for dead": (
+        "tests/integration/test_publish.py::test_days_are_published_side_by_side",
+        "tests/integration/test_publish.py::test_a_second_run_of_the_day_is_kept_out",
+        "tests/integration/test_publish.py::test_the_loser_of_a_race_of_commits_tries_again",
+        "tests/integration/test_publish.py::test_a_publisher_taken_for_dead_that_comes_back_changes_nothing",
+        "tests/integration/test_publish.py::test_what_was_made_of_rows_that_were_replaced_since_is_refused",
+        "tests/unit/test_day_lock.py",
+    ),
+    "recordings that kill, hang or fill whatever reads them": ("tests/integration/test_poison.py",),
+    "processes that die by signals, exits, time and memory": ("tests/unit/test_own_process.py",),
+    "a store that breaks off, refuses or answers wrongly": ("tests/unit/test_extract_features.py",),
+    "outcomes that contradict the plan, and broken tables": ("tests/unit/test_expectations.py",),
+    "late, changed and vanished recordings; releases raced by nights": ("tests/integration/test_due_days.py",),
+    "an undo of what is gone or damaged": ("tests/integration/test_republish.py",),
+    "nights that scored too little": (
+        "tests/unit/test_coverage.py",
+        "tests/unit/test_publish_tables.py::test_a_night_that_scored_too_little_stops_and_asks",
+        "tests/unit/test_publish_tables.py::test_a_day_of_calls_is_emptied_by_opt_outs_alone",
+    ),
+}
+"""Kinds of faults, and the tests that inject them."""
+
+
+@dataclass
+class Tally:
+    """What came of the faults of one kind."""
+
+    injected: int = 0
+    held: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    failed: list[str] = field(default_factory=list)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test; one that injects several faults says how many."""
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            faults = next((int(str(value)) for name, value in report.user_properties if name == "faults"), 1)
+            self.seconds += report.duration
+            if report.skipped:
+                self.skipped += 1
+                return
+            self.injected += faults
+            if report.passed:
+                self.held += faults
+            else:
+                self.failed.append(report.nodeid)
+
+
+def main() -> int:
+    """Inject all faults, kind by kind, and print the table."""
+    started = time.monotonic()
+    console = Console(soft_wrap=True)
+    table = Table("fault", "injected", "held", "failed", "skipped", "seconds")
+    failed: list[str] = []
+    for kind, tests in FAULTS.items():
+        console.print(f"{kind} ...")
+        tally = Tally()
+        status = pytest.main(
+            ["-q", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-n", "0", "--every-fault", *tests],
+            plugins=[tally],
+        )
+        if status != pytest.ExitCode.OK and not tally.failed:
+            tally.failed.append(f"{kind}: pytest ended with {status!r}")
+        failed += tally.failed
+        lost = tally.injected - tally.held
+        table.add_row(
+            kind, *(f"{each:,}" for each in (tally.injected, tally.held, lost, tally.skipped)), f"{tally.seconds:.0f}"
+        )
+    console.print(table)
+    for test in failed:
+        console.print(f"failed: {test}")
+    console.print(f"{time.monotonic() - started:.0f} s in all")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
