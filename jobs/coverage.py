@@ -72,7 +72,7 @@ def judge(volumes: Sequence[Volume], settings: Settings, call_date: date) -> Ver
         for limit, broken in ((limits.coverage_degraded, stops), (limits.coverage_published, degraded)):
             if coverage < limit:
                 broken.append(
-                    f"{_of(volume)}: {volume.scored:,} of {volume.expected:,} expected calls were scored, "
+                    f"{_of(volume)}{volume.scored:,} of {volume.expected:,} expected calls were scored, "
                     f"{_percent(coverage)}, under {_percent(limit)}"
                 )
                 break
@@ -145,11 +145,11 @@ def _too_few(volume: Volume, limits: Limits, call_date: date) -> str | None:
     expected = max(volume.expected, volume.usual or 0)
     if volume.recorded >= limits.volume_low * expected:
         return None
-    return f"{_of(volume)}: {volume.recorded:,} contacts have recordings, where {expected:,.0f} were to be expected"
+    return f"{_of(volume)}{volume.recorded:,} contacts have recordings, where {expected:,.0f} were to be expected"
 
 
 def _of(volume: Volume) -> str:
-    return "the day" if volume.queue is None else f"queue {volume.queue}"
+    return "" if volume.queue is None else f"queue {volume.queue}: "
 
 
 def _percent(share: float) -> str:
