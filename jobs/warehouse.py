@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,12 +96,16 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Intent:
-    """What a publication is about to commit: enough for another run to carry it through."""
+    """What a publication is about to commit: enough for another run to carry it through.
+
+    ``kept`` has the versions of the tables that it leaves as they are published.
+    """
 
     call_date: date
     run_id: str
     figures: RunFigures
     tables: Mapping[str, Replacement]
+    kept: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the content of the intent's file."""
@@ -120,6 +124,7 @@ class Intent:
             found["run_id"],
             RunFigures(**found["figures"]),
             {name: Replacement(*map(files, (table["new"], table["old"]))) for name, table in found["tables"].items()},
+            found.get("kept", {}),
         )
 
 
@@ -272,8 +277,9 @@ class Warehouse:
                 if based_on is not None:
                     self._check_basis(day, based_on)
                 manifests = _checked_manifests(staging, DAY_TABLES if tables is None else tables)
+                kept = {} if tables is None else self._last_versions(day)
                 begun = time.monotonic()
-                self._carry_through(self._place(staging, run_id, manifests, figures, lock), lock)
+                self._carry_through(self._place(staging, run_id, manifests, figures, kept, lock), lock)
                 log.info("%s: old and new files lay side by side for %.2f s", day, time.monotonic() - begun)
             return self._marker_versions(_marker_path(day, run_id))
 
@@ -310,7 +316,13 @@ class Warehouse:
         raise _too_busy(table.name)
 
     def _place(
-        self, staging: RunStaging, run_id: str, manifests: Sequence[Manifest], figures: RunFigures, lock: DayLock
+        self,
+        staging: RunStaging,
+        run_id: str,
+        manifests: Sequence[Manifest],
+        figures: RunFigures,
+        kept: Mapping[str, int],
+        lock: DayLock,
     ) -> Intent:
         """Copy the run's checked files into the partitions, and write the intent that names them."""
         day = staging.call_date
@@ -324,7 +336,7 @@ class Warehouse:
                 new.append(PublishedFile(path, file.size_bytes, file.rows))
                 copies.append((f"{staging.folder}/{file.path}", f"{manifest.table}/{path}"))
             tables[manifest.table] = Replacement(tuple(new), present[manifest.table].get(day, ()))
-        intent = Intent(day, run_id, figures, tables)
+        intent = Intent(day, run_id, figures, tables, {name: kept[name] for name in kept.keys() - tables.keys()})
 
         def copy(source_and_target: tuple[str, str]) -> None:
             lock.check()
@@ -347,7 +359,7 @@ class Warehouse:
         versions = {
             name: self._commit(TABLES[name], day, replacement.new, lock) for name, replacement in intent.tables.items()
         }
-        self._append_marker(intent, {**self._last_versions(day), **versions}, lock)
+        self._append_marker(intent, {**intent.kept, **versions}, lock)
         if self.grace_s and any(replacement.old for replacement in intent.tables.values()):
             time.sleep(self.grace_s)
         self._clean(day, lock)
