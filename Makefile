@@ -7,10 +7,10 @@ export PYTHON
 
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
-GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN Q
+GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql test chaos lint docs lock clean
+.PHONY: help setup demo run backfill enrich release republish sql erase person retention test chaos lint docs lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,16 @@ republish: setup ## Undo: publish the earlier run RUN=id of a day once more, fro
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
 	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")
+
+erase: setup ## Erase everything on CONTACT=id, CUSTOMER=key or those in FILE=path, with a certificate; RECORDINGS=1: the recordings, too.
+	@$(JOBS) -m jobs.erase $(if $(CONTACT),--contact "$$CONTACT") $(if $(CUSTOMER),--customer "$$CUSTOMER") \
+		$(if $(FILE),--file "$$FILE") $(if $(filter 1,$(RECORDINGS)),--recordings)
+
+person: setup ## Print everything that is held on CUSTOMER=key, as JSON and in plain words.
+	@$(JOBS) -m jobs.person --customer "$$CUSTOMER"
+
+retention: setup ## Delete what is past its lifetime (docs/privacy.md); DRY_RUN=1: only say what would go.
+	@$(JOBS) -m jobs.retention $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
 lint: setup ## Check style and types.
 	@.venv/jobs/bin/ruff check . && .venv/jobs/bin/ruff format --check . && .venv/jobs/bin/mypy && \

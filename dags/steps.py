@@ -26,7 +26,37 @@ class StepFailed(AirflowException):
     """The step failed, but another try may help."""
 
 
-class ProcessStep(BaseOperator):
+class JobProcess(BaseOperator):
+    """Runs a module of the jobs as a process, whose output is the task's log, and ends it with the task."""
+
+    def __init__(self, *, deployment: Deployment, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deployment = deployment
+        self._process: subprocess.Popen[str] | None = None
+
+    def run_module(self, module: str, arguments: Sequence[str]) -> int:
+        """Run ``jobs.<module>`` to its end; returns its exit status."""
+        command = [self.deployment.jobs_python, "-m", f"jobs.{module}", *arguments]
+        with subprocess.Popen(
+            command,
+            cwd=self.deployment.home,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as self._process:
+            assert self._process.stdout is not None  # noqa: S101 - it was asked for
+            for line in self._process.stdout:
+                self.log.info(line.rstrip())
+        return self._process.returncode
+
+    def on_kill(self) -> None:
+        """End the process with the task."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+
+class ProcessStep(JobProcess):
     """Runs a step as a process of the jobs' environment.
 
     Parameters
@@ -42,44 +72,53 @@ class ProcessStep(BaseOperator):
     template_fields: Sequence[str] = ("night", "arguments")
     ui_color = "#e8f0e4"
 
-    def __init__(
-        self,
-        *,
-        step: str,
-        night: list[str],
-        deployment: Deployment,
-        arguments: dict[str, str] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, step: str, night: list[str], arguments: dict[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(task_id=step, **kwargs)
         self.step = step
         self.night = night
-        self.deployment = deployment
         self.arguments = arguments or {}
-        self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - the signature is Airflow's
         """Run the step and judge it by its marker."""
         given = [part for name, value in self.arguments.items() if value for part in (name, value)]
         night = [*self.night, "--attempt", _new_attempt()]
-        command = [self.deployment.jobs_python, "-m", f"jobs.{self.step}", *night, *given]
-        with subprocess.Popen(
-            command,
-            cwd=self.deployment.home,
-            env=_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as self._process:
-            assert self._process.stdout is not None  # noqa: S101 - it was asked for
-            for line in self._process.stdout:
-                self.log.info(line.rstrip())
+        self.run_module(self.step, [*night, *given])
         judge(self.step, night, self.deployment)
 
-    def on_kill(self) -> None:
-        """End the step's process with the task."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+
+class JobCommand(JobProcess):
+    """Runs a command of the jobs that is no step of a run; judged by its exit status.
+
+    Parameters
+    ----------
+    module
+        The module's name in ``jobs``.
+    arguments
+        Its arguments, templated; empty ones are left out. They are shown in Airflow: never an id.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+    ui_color = "#e4e8f0"
+
+    def __init__(self, *, module: str, arguments: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.module = module
+        self.arguments = arguments
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - the signature is Airflow's
+        """Run the command.
+
+        Raises
+        ------
+        AirflowFailException
+            It failed, and another try cannot help.
+        StepFailed
+            It failed or was killed; another try may help.
+        """
+        status = self.run_module(self.module, [each for each in self.arguments if each])
+        if status != 0:
+            kind = AirflowFailException if status == EXIT_PERMANENT else StepFailed
+            raise kind(f"{self.module} ended with exit status {status}; the log above says why")
 
 
 class SparkStep(SparkSubmitOperator):

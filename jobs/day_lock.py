@@ -177,10 +177,7 @@ class DayLock:
         return f"{self.folder}/{generation}.json"
 
     def _read(self, generation: int) -> LockState | None:
-        try:
-            return LockState(**json.loads(self.storage.read(self._path(generation))))
-        except FileNotFoundError:
-            return None
+        return _state(self.storage, self._path(generation))
 
     def _write(self, state: LockState) -> None:
         self.storage.write(self._path(self._generation), self._content(state))
@@ -188,3 +185,22 @@ class DayLock:
     @staticmethod
     def _content(state: LockState) -> bytes:
         return json.dumps(asdict(state), indent=1).encode()
+
+
+def locked_days(storage: Storage) -> set[date]:
+    """The days whose lock somebody holds, or held when he died."""
+    newest: dict[date, int] = {}
+    for file in storage.files("_locks"):
+        folder, _, name = file.path.removeprefix("_locks/").partition("/")
+        if name.removesuffix(".json").isdecimal():
+            day = date.fromisoformat(folder)
+            newest[day] = max(newest.get(day, 0), int(name.removesuffix(".json")))
+    states = {day: _state(storage, f"_locks/{day}/{generation}.json") for day, generation in newest.items()}
+    return {day for day, state in states.items() if state is None or not state.released}
+
+
+def _state(storage: Storage, path: str) -> LockState | None:
+    try:
+        return LockState(**json.loads(storage.read(path)))
+    except FileNotFoundError:
+        return None

@@ -27,6 +27,7 @@ from jobs.settings import Settings, code_version
 from jobs.staging import ROW_GROUP_ROWS, Basis, RunSpec, RunStaging
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
+from jobs.suppressions import Suppressions
 from jobs.warehouse import Snapshot, Warehouse
 from schemas import TABLES, Table
 from schemas.staging import PLAN
@@ -67,12 +68,15 @@ def run(context: StepContext) -> Mapping[str, float]:
     warehouse.view(lambda view: last_run(view, context.call_date), ["runs"])
     days = record_days(context.call_date, settings, datetime.now(UTC).date())
     records = read_day_records(settings, days, contacts_needed=False)
+    suppressions = Suppressions.load(warehouse.storage, settings.identity_secret)
+    records = suppressions.of_records(records, suppressions.in_records(records))
     return warehouse.view(lambda view: _enrich(view, records, context))
 
 
 def _enrich(view: Snapshot, records: DayRecords, context: StepContext) -> Mapping[str, float]:
     settings, staging, day = context.settings, context.staging, context.call_date
     last = last_run(view, day)
+    _check_lifetimes(view, day, last["scored"])
     published = Day(**{name: view.dataset(name, day).to_table() for name in Day.__dataclass_fields__})
     others = recorded_elsewhere(view, day, _ids(published.contacts) | records.contacts.keys())
     enriched, changes = join(published, records, others, staging, settings)
@@ -109,16 +113,32 @@ def last_run(view: Snapshot, call_date: date) -> Mapping[str, Any]:
     NotEnrichable
         Where there is none, or it did not publish what an enrichment needs.
     """
-    runs = view.dataset("runs", call_date).to_table().to_pylist(maps_as_pydicts="strict")
-    if not runs:
-        raise NotEnrichable(f"{call_date} was never published, so there is nothing to enrich; run its night first")
-    last: Mapping[str, Any] = max(runs, key=lambda row: (row["published_at"], row["run_id"]))
+    last = last_publication(view, call_date)
     if CALL_EVENTS.name not in last["table_versions"]:
         raise NotEnrichable(
             f"{call_date} was published before there was a table {CALL_EVENTS.name}, so the pauses of its recordings "
             "are not known; run its night again"
         )
     return last
+
+
+def last_publication(view: Snapshot, call_date: date) -> Mapping[str, Any]:
+    """As `last_run`, whatever was published."""
+    runs = view.dataset("runs", call_date).to_table().to_pylist(maps_as_pydicts="strict")
+    if not runs:
+        raise NotEnrichable(f"{call_date} was never published, so there is nothing to enrich; run its night first")
+    last: Mapping[str, Any] = max(runs, key=lambda row: (row["published_at"], row["run_id"]))
+    return last
+
+
+def _check_lifetimes(view: Snapshot, call_date: date, scored: int) -> None:
+    """Refuse a day of which retention has deleted what its calls are summarized from."""
+    kept = {name: view.dataset(name, call_date).count_rows() for name in (EMOTION_LOG.name, RECORDINGS.name)}
+    if (scored or view.dataset("calls", call_date).count_rows()) and not all(kept.values()):
+        raise NotEnrichable(
+            f"what was heard on {call_date} is past its lifetime (CALLMOOD_RETENTION_DAYS), and its calls cannot be "
+            "summarized without; what is published stays"
+        )
 
 
 def record_days(call_date: date, settings: Settings, today: date) -> Sequence[date]:

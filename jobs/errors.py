@@ -66,6 +66,24 @@ class DayPublishedAnew(JobError):
     """A day was published since an enrichment read it: no retry of publishing helps, a new run does."""
 
 
+class ErasedMeanwhile(JobError):
+    """A run holds rows of somebody of whom everything was erased since it was planned."""
+
+
+class RunWithdrawn(JobError):
+    """An erasure deleted what a run had staged: a new run of the day has to begin."""
+
+
+class WrongPerson(JobError):
+    """Whom an erasure or a disclosure is of cannot be told from what was given."""
+
+
+class ErasureIncomplete(JobError):
+    """Something of an erased person was still found, or a day could not be rebuilt; the erasure is to be repeated."""
+
+    permanent = False
+
+
 class StorageError(JobError):
     """A storage location cannot be read or written; ``code`` is the store's own, where it gave one."""
 

@@ -12,7 +12,7 @@ import argparse
 import logging
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -31,7 +31,8 @@ from jobs.records import DayRecords, read_day_records
 from jobs.settings import Settings, code_version, load_settings
 from jobs.staging import RunSpec
 from jobs.step import StepContext, step_main
-from jobs.storage import s3_client, s3_errors
+from jobs.storage import open_storage, s3_client, s3_errors
+from jobs.suppressions import Suppressions
 from schemas import STAGED_TABLES
 from schemas.staging import PLAN
 
@@ -131,8 +132,12 @@ def run(context: StepContext) -> Mapping[str, float]:
     # A record is written after its call has ended, so that of a late call lies under the date after.
     records = read_day_records(settings, [*days, days[-1] + timedelta(days=1)])
 
+    suppressions = Suppressions.load(open_storage(settings.warehouse, settings), settings.identity_secret)
+    erased = suppressions.in_records(records)
     listing = list_day(settings, layouts, records.contacts, context.call_date)
-    rows = plan_rows(listing.stored, layouts, records, opt_outs, _agent_ids(settings))
+    stored = [each for each in listing.stored if not _is_erased(each, suppressions, erased)]
+    records = suppressions.of_records(records, erased)
+    rows = plan_rows(stored, layouts, records, opt_outs, _agent_ids(settings))
     plan = plan_table(rows, context.call_date, context.run_id)
     # What is misplaced is of another day, and so is its contact.
     of_the_day = plan.filter(pc.not_equal(pc.fill_null(plan["reason_code"], ""), MISPLACED.reason_code))
@@ -162,6 +167,8 @@ def run(context: StepContext) -> Mapping[str, float]:
         "skipped": statuses["skipped"],
         "quarantined": statuses["quarantined"],
         "ignored": listing.ignored,
+        # Nothing else says of them that they are there.
+        "suppressed": len(listing.stored) - len(stored),
         "contacts": tables["contacts"].num_rows,
         **records.counts,
     }
@@ -214,6 +221,15 @@ def list_day(settings: Settings, layouts: Layouts, contacts: Mapping[str, Contac
                 *(bucket, below + prefix, listed),
             )
     return Listing(stored, recorded_elsewhere, ignored)
+
+
+def _is_erased(stored: StoredRecording, suppressions: Suppressions, erased: Set[str]) -> bool:
+    """Whether the object is of somebody of whom everything was erased."""
+    if not suppressions:
+        return False
+    contact_id = None if stored.key is None else stored.key.contact_id
+    of_contact = contact_id is not None and (contact_id in erased or suppressions.has_contact(contact_id))
+    return of_contact or suppressions.has_object(stored.uri)
 
 
 def _objects(client: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:

@@ -26,9 +26,12 @@ from pydantic_settings import (
 )
 
 from jobs.errors import SettingsError
+from schemas import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 Role = Literal["customer", "agent", "mixed"]
+TABLES_WITH_A_LIFETIME = tuple(name for name in TABLES if name != "runs")
+"""``runs`` says what was done and holds nothing of anyone: it is kept."""
 S = TypeVar("S", bound="StoreSettings")
 
 
@@ -45,6 +48,11 @@ class StoreSettings(BaseSettings):
     warehouse: str = Field(description="where the published tables are: a folder or s3://bucket/prefix")
     s3_endpoint: str | None = Field(None, description="the address of an S3 server other than AWS")
     s3_region: str = Field("us-east-1", description="the region of the buckets")
+    folder_readers: Literal["owner", "group"] = Field(
+        "owner",
+        description="who may read warehouse and reports where they are folders: the user whom the jobs run as, or that "
+        "user's group, too; staging is the user's alone",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -161,6 +169,24 @@ class Settings(StoreSettings):
         description="the namings of the recordings, the first that fits a key wins (docs/layouts.md): amazon-connect, "
         "or paths of YAML files that describe layouts, separated by commas; in the settings file also descriptions",
     )
+    logs: Annotated[tuple[str, ...], NoDecode] = Field(
+        (".airflow",),
+        description="folders of logs, such as Airflow's and Spark's, separated by commas; an erasure looks into them",
+    )
+    retention_days: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {},
+        description="how many days after its call date a table's day is kept, as JSON: "
+        '{"emotion_log": 90, "calls": 730}; tables that are not named are kept (docs/privacy.md)',
+    )
+    staging_days: int = Field(7, ge=0, description="how many days what a run has staged is kept")
+    features_days: int = Field(
+        1,
+        ge=0,
+        description="how many days features are kept, of which speech can be rebuilt; publishing deletes a run's own",
+    )
+    report_days: int | None = Field(
+        None, ge=1, description="how many days a day's report and Data Docs are kept; if unset, as long as its calls"
+    )
     time_zone: str = Field("UTC", description="the IANA time zone whose calendar days are the call dates")
     model: str = Field(
         str(ROOT / "ser_model" / "models" / "research"), description="the folder of the classifier's model"
@@ -260,6 +286,19 @@ class Settings(StoreSettings):
     def _records_place(cls, place: str | None) -> str | None:
         return place and cls._one_place(place)
 
+    @field_validator("logs")
+    @classmethod
+    def _log_places(cls, places: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(cls._one_place, places))
+
+    @field_validator("retention_days")
+    @classmethod
+    def _tables_with_a_lifetime(cls, days: dict[str, int]) -> dict[str, int]:
+        unknown = sorted(set(days) - set(TABLES_WITH_A_LIFETIME))
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(TABLES_WITH_A_LIFETIME)}")
+        return days
+
     @field_validator("recordings")
     @classmethod
     def _recordings_in_s3(cls, location: str) -> str:
@@ -267,7 +306,7 @@ class Settings(StoreSettings):
             raise ValueError("expected s3://bucket or s3://bucket/prefix")
         return location.rstrip("/")
 
-    @field_validator("roles", "attributes", "layouts", "holidays", mode="before")
+    @field_validator("roles", "attributes", "layouts", "holidays", "logs", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -17,7 +17,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from jobs.errors import JobError, StepOrderError
+from jobs.errors import JobError, RunWithdrawn, StepOrderError
 from jobs.storage import Storage
 
 if TYPE_CHECKING:
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
     from schemas.table import Table
 
-RunKind = Literal["night", "enrichment"]
+RunKind = Literal["night", "enrichment", "erasure"]
 _READING = ("plan_recordings", "extract_features", "classify_emotions")
 _PUBLISHING = ("summarize_calls", "validate_tables", "publish_tables", "render_report")
 STEPS: Mapping[RunKind, tuple[str, ...]] = MappingProxyType(
-    {"night": (*_READING, *_PUBLISHING), "enrichment": ("enrich_day", *_PUBLISHING)}
+    {
+        "night": (*_READING, *_PUBLISHING),
+        "enrichment": ("enrich_day", *_PUBLISHING),
+        "erasure": ("erase_day", "publish_tables", "render_report"),
+    }
 )
 """The steps of each kind of run, in their order."""
-ALL_STEPS = (*_READING, "enrich_day", *_PUBLISHING)
+ALL_STEPS = (*_READING, "enrich_day", "erase_day", *_PUBLISHING)
 ROW_GROUP_ROWS = 8192
 PARTITION_COLUMN = "call_date"
 
@@ -63,18 +67,19 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Basis:
-    """What an enrichment was made from: the runs that had published its day, and the model of the rows it read."""
+    """What a run was made from that read published rows: the runs that had published its day, and the rows' model."""
 
     run_ids: tuple[str, ...]
     model_id: str
+    kind: RunKind = "enrichment"
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """What a run was asked to do; fixed by its first step, the same for all of them.
 
-    ``model`` is the model's folder; ``roles`` are those whose speech the run itself classifies: none in an enrichment,
-    which has a ``basis``.
+    ``model`` is the model's folder; ``roles`` are those whose speech the run itself classifies: none in an enrichment
+    or an erasure, which have a ``basis``.
     """
 
     run_id: str
@@ -87,8 +92,8 @@ class RunSpec:
 
     @property
     def kind(self) -> RunKind:
-        """What the run is: a night computes a day from its recordings, an enrichment from its published tables."""
-        return "night" if self.basis is None else "enrichment"
+        """What the run is: a night computes a day from its recordings, the others from its published tables."""
+        return "night" if self.basis is None else self.basis.kind
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class RunStaging:
             )
         found |= {"call_date": date.fromisoformat(found["call_date"]), "roles": tuple(found["roles"])}
         basis = found.get("basis")
-        found["basis"] = None if basis is None else Basis(tuple(basis["run_ids"]), basis["model_id"])
+        found["basis"] = None if basis is None else Basis(**{**basis, "run_ids": tuple(basis["run_ids"])})
         return RunSpec(**found)
 
     def marker(self, step: str) -> StepMarker | None:
@@ -170,6 +175,7 @@ class RunStaging:
         StepOrderError
             Where the step before is not done, or the run is of a kind without this step.
         """
+        self._check_not_withdrawn()
         steps = STEPS[self._kind(step)]
         if step not in steps:
             raise StepOrderError(f"{step} is no step of run {self.run_id}, whose steps are {', '.join(steps)}")
@@ -203,8 +209,39 @@ class RunStaging:
             raise
 
     def end(self, marker: StepMarker) -> None:
-        """Write the step's marker."""
+        """Write the step's marker.
+
+        Raises
+        ------
+        RunWithdrawn
+            Where the run was withdrawn while the step ran; what the step wrote is deleted.
+        """
+        if marker.status == "done" and self.is_withdrawn:
+            self.withdraw()
+            self._check_not_withdrawn()
         self._write_json(f"_steps/{marker.step}.json", asdict(marker))
+
+    # Withdrawal
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether an erasure took the run's tables away."""
+        return self._read_json("_withdrawn.json") is not None
+
+    def withdraw(self) -> int:
+        """Delete every table of the run, and let no step of it go on; returns how many files were deleted."""
+        self._write_json("_withdrawn.json", {"run_id": self.run_id})
+        doomed = [file.path for file in self.storage.files(self.folder) if file.path.endswith(".parquet")]
+        for path in doomed:
+            self.storage.delete(path)
+        return len(doomed)
+
+    def _check_not_withdrawn(self) -> None:
+        if self.is_withdrawn:
+            raise RunWithdrawn(
+                f"run {self.run_id} had rows of somebody who was erased, and its tables were deleted; start a new run "
+                "of the day (clear the DAG run with its first task)"
+            )
 
     # Progress, for whoever watches
 

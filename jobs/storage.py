@@ -149,11 +149,23 @@ class Storage(ABC):
 
 
 class LocalStorage(Storage):
-    """A folder of this machine, or of a file system that all workers mount."""
+    """A folder of this machine, or of a file system that all workers mount.
 
-    def __init__(self, folder: str | Path) -> None:
+    What is made in it is for its owner alone, whatever the process's umask is.
+
+    Parameters
+    ----------
+    folder
+        Its path.
+    group_reads
+        Whether the owner's group may read it, too.
+    """
+
+    def __init__(self, folder: str | Path, *, group_reads: bool = False) -> None:
         self.folder = Path(folder).expanduser().absolute()
         self.location = str(self.folder)
+        self.group_reads = group_reads
+        self._folder_mode, self._file_mode = (0o750, 0o640) if group_reads else (0o700, 0o600)
 
     def read(self, path: str) -> bytes:  # noqa: D102 - as in Storage, here and below
         with _local_errors("read", self.location):
@@ -191,7 +203,8 @@ class LocalStorage(Storage):
             # The name starts with a dot so that no reader's glob takes a half-written file for a whole one.
             part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
             try:
-                with part.open("wb") as file:
+                with part.open("xb") as file:
+                    os.fchmod(file.fileno(), self._file_mode)
                     fill(file)
                     file.flush()
                     os.fsync(file.fileno())
@@ -210,10 +223,19 @@ class LocalStorage(Storage):
         with _local_errors("written", self.location):
             for _ in range(10):
                 with suppress(FileNotFoundError, FileExistsError):
-                    folder.mkdir(parents=True, exist_ok=True)
+                    self._make(folder)
                     return work()
-            folder.mkdir(parents=True, exist_ok=True)
+            self._make(folder)
             return work()
+
+    def _make(self, folder: Path) -> None:
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+            each.chmod(self._folder_mode)  # mkdir's own mode is less what the umask takes away
 
     def delete(self, path: str) -> None:  # noqa: D102
         with _local_errors("deleted", self.location):
@@ -249,10 +271,16 @@ class LocalStorage(Storage):
         return pyarrow.fs.LocalFileSystem(), self.location
 
     def open_output(self, path: str) -> pyarrow.NativeFile:  # noqa: D102
-        return self._in_folder((self.folder / path).parent, lambda: super(LocalStorage, self).open_output(path))
+        def create() -> pyarrow.NativeFile:
+            file = self.folder / path
+            file.touch(mode=0o600)
+            file.chmod(self._file_mode)
+            return super(LocalStorage, self).open_output(path)
+
+        return self._in_folder((self.folder / path).parent, create)
 
     def options(self) -> dict[str, str]:  # noqa: D102
-        return {"location": self.location}
+        return {"location": self.location, "group_reads": str(self.group_reads)}
 
     def delta_options(self) -> dict[str, str]:  # noqa: D102
         return {}
@@ -385,8 +413,14 @@ def open_storage(location: str, settings: StoreSettings) -> Storage:
     SettingsError
         Where the location is of another scheme.
     """
+    group_reads = settings.folder_readers == "group" and location != getattr(settings, "staging", None)
     return storage_from_options(
-        {"location": location, "endpoint": settings.s3_endpoint or "", "region": settings.s3_region}
+        {
+            "location": location,
+            "endpoint": settings.s3_endpoint or "",
+            "region": settings.s3_region,
+            "group_reads": str(group_reads),
+        }
     )
 
 
@@ -397,7 +431,7 @@ def storage_from_options(options: Mapping[str, str]) -> Storage:
         return S3Storage(location, options["endpoint"] or None, options["region"])
     if "://" in location:
         raise SettingsError(f"{location!r} is neither s3://bucket/prefix nor a folder's path")
-    return LocalStorage(location)
+    return LocalStorage(location, group_reads=options.get("group_reads") == str(True))
 
 
 def s3_client(endpoint: str | None, region: str) -> S3Client:

@@ -78,16 +78,27 @@ def summarize(
     }
     query = _query("calls").format(**_expressions())
     calls = _by_schema(spark.sql(query, args={**constants, "run_id": run_id}), CALLS).cache()
-    calls.createOrReplaceTempView("calls")
-
-    spark.createDataFrame(_t_quantiles()).createOrReplaceTempView("t_quantiles")
-    parameters = {
-        "call_date": call_date,
-        "by_agent": by_agent,
-        "max_degrees_of_freedom": MAX_DEGREES_OF_FREEDOM,
-    }
-    daily = _by_schema(spark.sql(_query("satisfaction_daily"), args=parameters), SATISFACTION_DAILY)
+    daily = summarize_daily(
+        spark, recordings=recordings, contacts=contacts, calls=calls, call_date=call_date, by_agent=by_agent
+    )
     return calls, daily
+
+
+def summarize_daily(
+    spark: SparkSession,
+    *,
+    recordings: DataFrame,
+    contacts: DataFrame,
+    calls: DataFrame,
+    call_date: date,
+    by_agent: bool = False,
+) -> DataFrame:
+    """Compute ``satisfaction_daily`` of one day from its calls; the parameters are those of `summarize`."""
+    for name, frame in {"recordings": recordings, "contacts": contacts, "calls": calls}.items():
+        frame.createOrReplaceTempView(name)
+    spark.createDataFrame(_t_quantiles()).createOrReplaceTempView("t_quantiles")
+    parameters = {"call_date": call_date, "by_agent": by_agent, "max_degrees_of_freedom": MAX_DEGREES_OF_FREEDOM}
+    return _by_schema(spark.sql(_query("satisfaction_daily"), args=parameters), SATISFACTION_DAILY)
 
 
 def _query(name: str) -> str:

@@ -30,8 +30,9 @@ from deltalake import DeltaTable, Field, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties
 
-from jobs.day_lock import LEASE_S, DayLock
-from jobs.errors import DayPublishedAnew, JobError, StorageError, ValidationFailed
+from jobs.day_lock import LEASE_S, DayLock, locked_days
+from jobs.errors import DayPublishedAnew, ErasedMeanwhile, JobError, StorageError, ValidationFailed
+from jobs.suppressions import IDENTIFYING, Suppressions
 from schemas import TABLES
 from schemas.errors import TableSchemaError
 from schemas.table import PARTITION_COLUMN, Table
@@ -209,12 +210,22 @@ class Warehouse:
         it.
     lease_s
         Seconds after which the lock of a run that died can be taken over.
+    secret
+        Gives the key of the hashes of people's ids: publishing needs it where anyone was ever erased.
     """
 
-    def __init__(self, storage: Storage, *, grace_s: float = 0.0, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        grace_s: float = 0.0,
+        lease_s: float = LEASE_S,
+        secret: Callable[[], bytes] | None = None,
+    ) -> None:
         self.storage = storage
         self.grace_s = grace_s
         self.lease_s = lease_s
+        self._secret = secret
 
     # Publishing
 
@@ -254,6 +265,8 @@ class Warehouse:
             Where another run publishes the day.
         DayPublishedAnew
             Where the day was published since the rows that the run was made from were read. Nothing was replaced.
+        ErasedMeanwhile
+            Where the run has rows of someone who was erased since it was planned. Nothing was published.
         StepOrderError
             Where a table was not staged.
         ValidationFailed
@@ -277,11 +290,57 @@ class Warehouse:
                 if based_on is not None:
                     self._check_basis(day, based_on)
                 manifests = _checked_manifests(staging, DAY_TABLES if tables is None else tables)
+                # Under the lock: an erasure that began since waits for it, and finds what is published here.
+                _check_nobody_was_erased(staging, manifests, Suppressions.load(self.storage, self._secret))
                 kept = {} if tables is None else self._last_versions(day)
                 begun = time.monotonic()
                 self._carry_through(self._place(staging, run_id, manifests, figures, kept, lock), lock)
                 log.info("%s: old and new files lay side by side for %.2f s", day, time.monotonic() - begun)
             return self._marker_versions(_marker_path(day, run_id))
+
+    def unsettled(self) -> set[date]:
+        """The days of which a publication is under way or died, or of which files lie about that no table names."""
+        with _delta_errors(self.storage):
+            days = locked_days(self.storage) | {intent.call_date for intent in self._intents()}
+            for name, by_day in self._states(TABLES).items():
+                named = {file.path for files in by_day.values() for file in files}
+                paths = (file.path.removeprefix(f"{name}/") for file in self.storage.files(name))
+                days |= {
+                    _day_of(path) for path in paths if path.startswith(f"{PARTITION_COLUMN}=") and path not in named
+                }
+        return days
+
+    def settle(self, call_date: date, holder: str) -> None:
+        """Carry through what a publication that died left of a day, and delete the files that no table names.
+
+        Raises
+        ------
+        DayLocked
+            Where a run is publishing the day.
+        """
+        self.expire(call_date, (), holder)
+
+    def days(self) -> Mapping[str, DayFiles]:
+        """Return the files of each table's days, as the tables are now."""
+        with _delta_errors(self.storage):
+            return self._states(TABLES)
+
+    def expire(self, call_date: date, tables: Iterable[str], holder: str) -> None:
+        """Take a day out of some tables, and delete its files; whoever reads the day finds these tables empty.
+
+        Raises
+        ------
+        DayLocked
+            Where a run is publishing the day.
+        """
+        with DayLock(self.storage, call_date, holder, self.lease_s) as lock, _delta_errors(self.storage):
+            left = self._intent(call_date)
+            if left is not None:
+                self._check_placed(left)
+                self._carry_through(left, lock)
+            for name in tables:
+                self._commit(TABLES[name], call_date, (), lock)
+            self._clean(call_date, lock)
 
     def _check_basis(self, day: date, based_on: Sequence[str]) -> None:
         """Refuse to put back what another run has replaced."""
@@ -608,6 +667,10 @@ def _partition(day: date) -> str:
     return f"{PARTITION_COLUMN}={day.isoformat()}"
 
 
+def _day_of(path: str) -> date:
+    return date.fromisoformat(path.removeprefix(f"{PARTITION_COLUMN}=")[:10])
+
+
 def _marker_path(day: date, run_id: str) -> str:
     return f"{_partition(day)}/part-{run_id}-0.parquet"
 
@@ -648,6 +711,19 @@ def _check_staged(staging: RunStaging, table: Table, file: StagedFile) -> None:
             f"staged {table.name} of run {staging.run_id}: {found}; nothing was published; run the step "
             "that makes the table again"
         )
+
+
+def _check_nobody_was_erased(staging: RunStaging, manifests: Sequence[Manifest], erased: Suppressions) -> None:
+    if not erased:
+        return
+    for manifest in manifests:
+        table = TABLES[manifest.table]
+        identifying = [name for name in table.schema.names if name in IDENTIFYING]
+        if identifying and erased.touches(staging.read_table(table, identifying)):
+            raise ErasedMeanwhile(
+                f"run {staging.run_id} has rows in {table.name} of somebody who was erased since it was planned; "
+                "nothing was published; start a new run of the day (clear the DAG run with its first task)"
+            )
 
 
 def _not_committed(intent: Intent | None, published: Iterable[PublishedFile]) -> Mapping[str, Replacement]:

@@ -14,7 +14,7 @@ from jobs.staging import STEPS as RUN_STEPS
 
 pytestmark = pytest.mark.airflow
 
-TAGS = {"nightly", "enrichment", "emotion"}
+TAGS = {"nightly", "enrichment", "emotion", "privacy"}
 ROOT = Path(__file__).resolve().parent.parent.parent
 STEPS = {
     "nightly_emotion_log": ["start_night", *RUN_STEPS["night"]],
@@ -28,7 +28,7 @@ SPARK = {
 
 def test_all_dags_load(dagbag: Any) -> None:
     assert dagbag.import_errors == {}
-    assert set(dagbag.dags) == {*STEPS, "late_recordings"}
+    assert set(dagbag.dags) == {*STEPS, "late_recordings", "erase_persons", "enforce_retention"}
 
 
 def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
@@ -134,6 +134,47 @@ def test_no_shell_string_and_no_outside_value_in_a_command(dagbag: Any) -> None:
     for dag in dagbag.dags.values():
         for task in dag.tasks:
             assert "Bash" not in type(task).__name__
+
+
+def test_retention_comes_by_itself_every_day(dagbag: Any) -> None:
+    dag = dagbag.dags["enforce_retention"]
+    assert type(dag.timetable).__name__ == "CronTriggerTimetable"
+    assert dag.get_task("retention").arguments == ["{{ '--dry-run' if params.dry_run else '' }}"]
+
+
+def test_an_erasure_is_given_the_path_of_a_file_and_never_an_id(dagbag: Any) -> None:
+    dag = dagbag.dags["erase_persons"]
+    assert type(dag.timetable).__name__ == "NullTimetable"
+    assert set(dag.params) == {"file", "recordings"}
+    assert dag.get_task("erase").arguments[:2] == ["--file", "{{ params.file }}"]
+    for wrong in ("", "ids.txt", "0123456789", "customer:abc", "s3://bucket", "/srv/ids/"):
+        with pytest.raises(Exception, match=r"(?i)match|valid"):
+            dag.params.get_param("file").resolve(wrong)
+    for right in ("/srv/ids.txt", "s3://bucket/ids.txt"):
+        assert dag.params.get_param("file").resolve(right) == right
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(0, None), (2, "AirflowFailException"), (75, "StepFailed"), (-9, "StepFailed")]
+)
+def test_a_command_is_judged_by_its_exit_status(tmp_path: Path, status: int, error: str | None) -> None:
+    import dataclasses
+
+    from deployment import read_deployment
+    from steps import JobCommand
+
+    ends = f"exit {status}" if status >= 0 else f"kill {status} $$"
+    (python := tmp_path / "python").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/given\n{ends}\n')
+    python.chmod(0o700)
+    deployment = dataclasses.replace(read_deployment(), home=tmp_path, jobs_python=str(python))
+    command = JobCommand(task_id="erase", module="erase", arguments=["--file", "/a b", ""], deployment=deployment)
+    if error is None:
+        command.execute({})
+    else:
+        with pytest.raises(Exception, match="exit status") as raised:
+            command.execute({})
+        assert type(raised.value).__name__ == error
+    assert (tmp_path / "given").read_text() == "-m jobs.erase --file /a b\n"
 
 
 def test_parsing_takes_under_a_second() -> None:

@@ -25,6 +25,8 @@ def rows_of(table: Table, day: date, run_id: str, number: int, salt: str = "") -
             return fixed[field.name]
         if pa.types.is_string(kind):
             return f"{field.name}{salt}-{row}"
+        if pa.types.is_binary(kind):
+            return b"features"
         if pa.types.is_timestamp(kind):
             return at + timedelta(seconds=row)
         if pa.types.is_list(kind) or pa.types.is_map(kind):

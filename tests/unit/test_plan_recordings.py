@@ -23,6 +23,7 @@ from jobs.settings import load_settings
 from jobs.staging import RunStaging
 from jobs.step import StepContext
 from jobs.storage import LocalStorage
+from jobs.suppressions import Suppressed
 from schemas import STAGED_TABLES, TABLES
 from schemas.staging import PLAN
 
@@ -520,3 +521,53 @@ def test_the_log_names_nobody(plan: Callable[..., Planned], caplog: pytest.LogCa
         )
     assert "unknown_layout" in caplog.text
     assert "47" not in caplog.text
+
+
+# Erased people
+
+
+def test_who_was_erased_is_in_no_row_and_in_one_count(plan: Callable[..., Planned], tmp_path: Path) -> None:
+    """By contact, by customer and by address, with records that name them; a later call of the customer is planned."""
+    customer = keyed_hash(SECRET.encode(), "customer", "+15550100")
+    odd = f"{FOLDER}odd-key-of-c1.wav"
+    suppressed = Suppressed.of(
+        SECRET.encode(),
+        contacts=["c1"],
+        customers=[customer],
+        objects=[f"s3://recordings/{odd}"],
+        at=datetime(2026, 11, 20, 12, tzinfo=UTC),
+    )
+    LocalStorage(tmp_path).write("_erasures/e1/suppressed.json", suppressed.to_json())
+    caller = {"CustomerEndpoint": {"Address": "+15550100"}}
+    found = plan(
+        [connect("c1"), connect("c2"), connect("c3"), connect("c4", "13:00"), odd],
+        records=[
+            record("c1"),
+            record("c2", **caller),
+            record("c3", PreviousContactId="c1", NextContactId="c2", InitialContactId="c0"),
+            record("c4", "2026-11-20T13:00:00Z", **caller),
+        ],
+    )
+    assert [row["contact_id"] for row in found.rows] == ["c3", "c4"]
+    assert {name: found.counts[name] for name in ("planned", "skipped", "quarantined", "suppressed", "ignored")} == {
+        "planned": 2,
+        "skipped": 0,
+        "quarantined": 0,
+        "suppressed": 3,
+        "ignored": 0,
+    }
+    contacts = found.staging.read_table(TABLES["contacts"]).to_pylist()
+    assert [row["contact_id"] for row in contacts] == ["c3", "c4"]
+    assert [contacts[0][name] for name in ("previous_contact_id", "next_contact_id", "initial_contact_id")] == [
+        *(None, None),
+        "c0",
+    ]
+
+
+def test_without_the_key_of_the_suppressions_nothing_is_planned(plan: Callable[..., Planned], tmp_path: Path) -> None:
+    suppressed = Suppressed.of(b"a former key, longer than 16 bytes", contacts=["c1"], at=WRITTEN)
+    LocalStorage(tmp_path).write("_erasures/e1/suppressed.json", suppressed.to_json())
+    with pytest.raises(SettingsError, match="were made with another key"):
+        plan([connect("c1")])
+    with pytest.raises(SettingsError, match="IDENTITY_KEY_FILE"):
+        plan([connect("c1")], identity_key=None)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.errors import StepOrderError
+from jobs.errors import RunWithdrawn, StepOrderError
 from jobs.staging import STEPS, Basis, RunKind, RunSpec, RunStaging, StepMarker
 from jobs.storage import LocalStorage
 from schemas.errors import TableSchemaError
@@ -50,6 +50,7 @@ A_NIGHT = RunSpec("run-1", DAY, "models/research", ("customer",), "abc", "2026-1
 SPECS: dict[RunKind, RunSpec] = {
     "night": A_NIGHT,
     "enrichment": replace(A_NIGHT, roles=(), basis=Basis(("run-0",), "research-1-0a1b2c3d")),
+    "erasure": replace(A_NIGHT, roles=(), basis=Basis(("run-0",), "research-1-0a1b2c3d", "erasure")),
 }
 
 
@@ -211,6 +212,30 @@ def test_a_run_that_older_code_started_is_a_night(staging: RunStaging) -> None:
     older = {name: value for name, value in json.loads(staging.storage.read(path)).items() if name != "basis"}
     staging.storage.write(path, json.dumps(older).encode())
     assert staging.run_spec() == SPECS["night"]
+
+
+def test_a_basis_that_older_code_wrote_is_an_enrichments(staging: RunStaging) -> None:
+    staging.start_run(SPECS["enrichment"])
+    path = f"{staging.folder}/_run.json"
+    older = json.loads(staging.storage.read(path))
+    del older["basis"]["kind"]
+    staging.storage.write(path, json.dumps(older).encode())
+    assert staging.run_spec() == SPECS["enrichment"]
+
+
+def test_a_withdrawn_run_keeps_no_table_and_goes_no_further(staging: RunStaging) -> None:
+    staging.start_run(SPECS["night"])
+    staging.write_table(TABLE, things("a"))
+    done(staging, NIGHT[0])
+    assert staging.withdraw() == 1
+    with pytest.raises(RunWithdrawn, match="run-1 had rows of somebody who was erased"):
+        staging.begin(NIGHT[1])
+    # A step that had begun before, and ends after.
+    staging.write_table(TABLE, things("a"))
+    with pytest.raises(RunWithdrawn):
+        done(staging, NIGHT[1])
+    assert not [file.path for file in staging.storage.files() if file.path.endswith(".parquet")]
+    assert staging.marker(NIGHT[1]) is None
 
 
 def test_runs_do_not_see_each_other(staging: RunStaging) -> None:
