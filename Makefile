@@ -10,7 +10,7 @@ export PYTHON
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql erase person retention test chaos lint docs lock clean
+.PHONY: help setup demo run backfill enrich release republish sql erase person retention test chaos lint docs sbom lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ docs: setup ## Write the pages of docs/ that are made from the code (formats.md 
 	@$(JOBS) -m schemas.reasons > docs/reason-codes.md
 	@$(JOBS) -m jobs.settings > docs/configuration.md
 	@$(JOBS) -m tests.format_table > docs/formats.md
+
+sbom: setup ## Write a bill of materials (CycloneDX) of every locked environment to sbom/.
+	@$(JOBS) -m infra.sbom sbom
 
 lock: setup ## Lock every environment anew (needs a package registry).
 	@bash infra/lock.sh

@@ -31,12 +31,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import erase_day, publish_tables, render_report
+from jobs.discretion import start_logging
 from jobs.errors import DayLocked, ErasureIncomplete, JobError, WrongPerson
 from jobs.identity import keyed_hash
 from jobs.person import Held, Person, find
 from jobs.settings import Settings, code_version, load_settings
 from jobs.staging import STEPS, RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, start_logging, step_main
+from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, step_main
 from jobs.storage import Storage, open_storage, s3_client, s3_errors
 from jobs.suppressions import FILE, FOLDER, Suppressed, Suppressions
 from jobs.warehouse import Warehouse

@@ -22,6 +22,12 @@ class TaskRefused(JobError):
     """A task of a Spark job failed, and another try cannot help."""
 
 
+class TaskFailed(JobError):
+    """A task of a Spark job failed unexpectedly; another try may help."""
+
+    permanent = False
+
+
 class UnreadableFile(JobError):
     """A file of records, events or surveys cannot be read to its end."""
 

@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import urllib3.exceptions
 
+from jobs.discretion import of
 from jobs.errors import StorageAccessDenied, StorageError
 from jobs.model import load_classifier
 from jobs.own_process import ProcessDied, end_at, in_own_process
@@ -376,7 +377,7 @@ def _read(
     except MemoryError:
         return _quarantined(row, _WorkerCrashed("reading it takes more memory than there is")), []
     except Exception as error:  # whatever one recording holds, the others go on
-        log.exception("a recording could not be read")
+        log.exception("a recording could not be read%s", of(recording.source_uri))
         says = f"reading it failed unexpectedly ({type(error).__name__}); the worker's log says where"
         return _quarantined(row, _ReadFailed(says)), []
     row |= {

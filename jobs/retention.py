@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
+from jobs.discretion import start_logging
 from jobs.errors import DayLocked, JobError
 from jobs.person import staged_rows
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, start_logging
+from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT
 from jobs.storage import Storage, StoredFile, open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Warehouse

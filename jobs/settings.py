@@ -169,6 +169,11 @@ class Settings(StoreSettings):
         description="the namings of the recordings, the first that fits a key wins (docs/layouts.md): amazon-connect, "
         "or paths of YAML files that describe layouts, separated by commas; in the settings file also descriptions",
     )
+    debug_ids: bool = Field(
+        False,
+        description="let logs name recordings and contacts, and say what unexpected errors said: for who must find a "
+        "fault by them; an erasure looks for ids in logs",
+    )
     logs: Annotated[tuple[str, ...], NoDecode] = Field(
         (".airflow",),
         description="folders of logs, such as Airflow's and Spark's, separated by commas; an erasure looks into them",

@@ -7,6 +7,7 @@ files themselves (``run_tasks``). Only rows that Spark SQL works on pass through
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 
-from jobs.errors import JobError, SettingsError, TaskRefused
+from jobs.discretion import ids_are_shown, show_ids, start_logging
+from jobs.errors import JobError, SettingsError, TaskFailed, TaskRefused
 from jobs.settings import ROOT
 from jobs.staging import RunStaging, StagedFile
 from jobs.storage import storage_from_options
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from schemas.table import Table
 
+log = logging.getLogger("callmood.spark")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -93,7 +96,11 @@ def run_tasks(
         return []
     spark.sparkContext.setJobDescription(progress)
 
+    shown = ids_are_shown()
+
     def attempt(task: Task) -> Result | _Refused:
+        start_logging()
+        show_ids(shown)
         # What cannot heal comes back as a value: Spark would try it again, and hand over a stack trace of its own.
         try:
             return work(task)
@@ -101,6 +108,10 @@ def run_tasks(
             if error.permanent:
                 return _Refused(str(error))
             raise
+        except Exception as error:
+            # Spark's own logs, on both sides, have what is raised here.
+            log.exception("a task failed unexpectedly")
+            raise TaskFailed(f"unexpected {type(error).__name__}; the worker's log says where") from None
 
     results: list[Result] = []
     for result in spark.sparkContext.parallelize(tasks, len(tasks)).map(attempt).collect():

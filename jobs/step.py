@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from jobs.discretion import show_ids, start_logging
 from jobs.errors import JobError
 from jobs.settings import Settings, load_settings
 from jobs.staging import ALL_STEPS, RunStaging, StepMarker
@@ -76,10 +77,12 @@ def step_main(
     parser.add_argument("--call-date", required=True, type=call_date, help="the day to compute, YYYY-MM-DD")
     parser.add_argument("--run-id", required=True, type=run_name, help="the run's name: the same for all its steps")
     parser.add_argument("--attempt", type=run_name, help="a name for this try, which the marker repeats")
+    parser.add_argument("--debug-ids", action="store_true", help="let logs name recordings and contacts")
     if add_arguments is not None:
         add_arguments(parser)
     arguments = parser.parse_args(argv)
     start_logging()
+    show_ids(arguments.debug_ids)
 
     staging: RunStaging | None = None
     started = time.monotonic()
@@ -90,6 +93,7 @@ def step_main(
 
     try:
         settings = load_settings()
+        show_ids(arguments.debug_ids or settings.debug_ids)
         staging = RunStaging(open_storage(settings.staging, settings), arguments.call_date, arguments.run_id)
         staging.begin(step)
         counts = run(StepContext(settings, staging, arguments))
@@ -101,13 +105,6 @@ def step_main(
         return _failed(marker("failed", reason=f"unexpected {type(error).__name__}; its log says where"), staging)
     log.info("%s done in %.1f s: %s", step, time.monotonic() - started, _in_words(counts))
     return 0
-
-
-def start_logging() -> None:
-    """Log to standard error, once a process."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("py4j", "botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "s3transfer"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _failed(marker: StepMarker, staging: RunStaging | None) -> int:

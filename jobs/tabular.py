@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from jobs.discretion import file_name
 from jobs.errors import SettingsError, UnreadableFile
 from jobs.storage import Storage, open_storage
 
@@ -150,7 +151,7 @@ class _FileReading:
     """The reading of one file: counts its rows, and logs what is wrong with them."""
 
     def __init__(self, name: str, reading: Reading) -> None:
-        self._name = name
+        self._name = file_name(name)
         self._reading = reading
         self._row = 0
         self._problems = 0
@@ -231,7 +232,7 @@ def _open_listed(storage: Storage, path: str) -> BinaryIO | None:
     try:
         return storage.open_binary(path)
     except FileNotFoundError:
-        log.info("%s is gone since the listing", path)
+        log.info("%s is gone since the listing", file_name(path))
         return None
 
 

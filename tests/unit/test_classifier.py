@@ -261,6 +261,15 @@ def test_weights_outside_the_network_file_are_refused(
         Classifier.load(folder)
 
 
+def test_operators_of_ones_own_are_refused(make_folder: MakeFolder) -> None:
+    """They would be code: ONNX Runtime has a library of them only if it is told so, and it is told nothing."""
+    model = network()
+    model.graph.node[1].op_type, model.graph.node[1].domain = "RunThis", "org.evil"
+    model.opset_import.append(onnx.helper.make_opsetid("org.evil", 1))
+    with pytest.raises(ModelFolderError, match="not a network that ONNX Runtime can load"):
+        Classifier.load(make_folder(model))
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_a_model_may_hear_samples(make_folder: MakeFolder, batch_size: int) -> None:
     classifier = Classifier.load(make_folder(waveform_network(), WAVEFORM_CARD))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import shutil
 import statistics
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
@@ -439,6 +441,30 @@ def test_names_are_escaped(queue: str) -> None:
     chart = re.search(r'<svg class="chart".*?</svg>', page.html, re.DOTALL)
     assert chart is not None
     assert words.printable(queue)[:10] in Page(chart[0]).text.replace(descriptions[0], "")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_runs_nothing_that_a_queue_is_called(tmp_path: Path) -> None:
+    """By the page's escaping and by its policy, each alone; a page without either is shown to run it."""
+    runs = "document.title='it ran'"
+    names = (f"<script>{runs}</script>", f"<img src=x onerror={runs}>", f'"><svg onload="{runs}">')
+    page = render(made_up_night(queues=names))
+    without_policy = re.sub("<meta http-equiv[^>]*>", "", page)
+    assert without_policy != page
+
+    def title(html: str) -> str:
+        (tmp_path / "page.html").write_text(html)
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        command += ["--virtual-time-budget=2000", "--dump-dom", f"file://{tmp_path}/page.html"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        found = re.search("<title>(.*?)</title>", shown.stdout)
+        assert found is not None, shown.stdout[:500]
+        return found[1]
+
+    assert title(without_policy.replace("</body>", f"{names[0]}</body>")) == "it ran"
+    assert title(page.replace("</body>", f"{names[0]}</body>")) != "it ran"
+    assert title(without_policy) != "it ran"
 
 
 def test_same_tables_in_any_order_give_the_same_bytes(tables: dict[str, pa.Table]) -> None:
