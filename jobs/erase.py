@@ -1,10 +1,10 @@
 """Erases everything on a person, everywhere: ``python -m jobs.erase --contact ID | --customer KEY | --file FILE``.
 
 In this order, so that nothing can come back in between: the suppression is written, which keeps plans and publications
-from now on free of the person; publications under way are waited for, dead ones carried through; each published day
-that has the person is published again without (`jobs.erase_day`); every run's staging that has the person is deleted;
-reports, logs and state are looked through; with ``--recordings`` the recordings are deleted in S3; and then everything
-is searched again. Only where nothing is found there is a certificate:
+from now on free of the person; publications under way are waited for, dead ones carried through; with ``--recordings``
+the recordings are deleted in S3; each published day that has the person is published again without (`jobs.erase_day`);
+every run's staging that has the person is deleted; reports, logs and state are looked through; and then everything is
+searched again. Only where nothing is found there is a certificate:
 ``<warehouse>/_erasures/<erasure>/certificate.json``, which says what was where, and names nobody.
 
 An erasure that stopped half-way is begun again with the same words; it does what is left.
@@ -132,6 +132,8 @@ class Erasure:
             Where a day cannot be rebuilt, or something is still found at the end.
         """
         held = self._suppress()
+        # First, while the tables still say where they are: what fails here can be done again.
+        left = self._delete_recordings(held.person) if self._recordings else len(held.person.objects)
         self._rebuild(held)
         self._withdraw(held)
         self._mask(held.person)
@@ -139,12 +141,9 @@ class Erasure:
             "contact records, call events, survey answers and lists of opt-outs, where other systems put them",
             "copies and logs outside the places of the settings, such as backups, and versions that a store keeps",
         ]
-        if self._recordings:
-            self._delete_recordings(held.person)
-        elif held.person.objects:
-            remains.insert(
-                0, f"{len(held.person.objects)} recordings in S3 (they go with RECORDINGS=1, as a first step)"
-            )
+        if left:
+            which = "outside CALLMOOD_RECORDINGS" if self._recordings else "that RECORDINGS=1 would have deleted"
+            remains.insert(0, f"{left} recordings in S3 {which}")
         self._search_again(held.person)
         certificate = Certificate(
             self.name,
@@ -246,10 +245,12 @@ class Erasure:
         for folder in self._settings.logs:
             yield "logs", open_storage(folder, self._settings)
 
-    def _delete_recordings(self, person: Person) -> None:
-        deleted = delete_objects(sorted(person.objects), self._settings)
-        self._done["recordings in S3", "objects deleted"] += len(person.objects)
-        self._done["recordings in S3", "versions deleted"] += deleted
+    def _delete_recordings(self, person: Person) -> int:
+        """Delete the recordings below the configured place; returns how many lie elsewhere, and are left."""
+        ours = sorted(each for each in person.objects if each.startswith(f"{self._settings.recordings}/"))
+        self._done["recordings in S3", "versions deleted"] += delete_objects(ours, self._settings)
+        self._done["recordings in S3", "objects deleted"] += len(ours)
+        return len(person.objects) - len(ours)
 
     def _search_again(self, person: Person) -> None:
         """Look for the person everywhere, in every file: also in those that no table names, and in Delta's own."""

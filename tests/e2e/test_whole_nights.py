@@ -87,8 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sample = make_sample_calls(out / "calls", DAY)
     with local_s3(out / "s3.log") as s3:
         upload_folder(s3, sample.folder, "recordings", ignore=(CONTACTS, TRUTH))
-        variables = _environment(s3, out, sample.contacts, "amazon-connect")
-        yield Place(out, {**variables, "SPARK_CONF_DIR": str(spark_that_tells_all(out / "spark"))})
+        yield Place(out, _environment(s3, out, sample.contacts, "amazon-connect"))
 
 
 def spark_that_tells_all(folder: Path) -> Path:
@@ -103,8 +102,8 @@ def spark_that_tells_all(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def first(place: Place) -> Mapping[str, pa.Table]:
-    """The tables after one night."""
-    place.night()
+    """The tables after one night, whose Spark says all."""
+    Place(place.out, {**place.environment, "SPARK_CONF_DIR": str(spark_that_tells_all(place.out / "spark"))}).night()
     return {name: place.read(name) for name in TABLES}
 
 

@@ -189,7 +189,7 @@ def test_a_contact_is_nowhere_any_more_and_the_others_are_as_they_were(
     assert places["staging", "runs withdrawn"] == 3
     assert places["logs", "files in which an id was made unreadable"] == 1
     assert certificate["subjects"] == [keyed_hash(SECRET.encode(), "subject of an erasure, contact", CONTACT)]
-    assert "1 recordings in S3" in certificate["remains"][0]
+    assert "1 recordings in S3 that RECORDINGS=1 would have deleted" in certificate["remains"][0]
 
 
 def test_a_customer_is_erased_by_key_also_from_runs_that_come_after(center: Center) -> None:

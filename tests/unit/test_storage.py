@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import threading
 from datetime import UTC, datetime
@@ -13,7 +14,16 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from jobs.errors import SettingsError, StorageAccessDenied, StorageError
-from jobs.storage import LocalStorage, S3Storage, Storage, s3_client, s3_errors, storage_from_options
+from jobs.settings import load_settings
+from jobs.storage import (
+    LocalStorage,
+    S3Storage,
+    Storage,
+    open_storage,
+    s3_client,
+    s3_errors,
+    storage_from_options,
+)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +154,38 @@ def test_writing_survives_that_others_take_the_empty_folder_away(tmp_path: Path)
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+@pytest.mark.parametrize(("group_reads", "folder_mode", "file_mode"), [(False, 0o700, 0o600), (True, 0o750, 0o640)])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_what_is_made_is_for_its_owner_whatever_the_umask(
+    tmp_path: Path, group_reads: bool, folder_mode: int, file_mode: int, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        storage = LocalStorage(tmp_path / "made", group_reads=group_reads)
+        storage.write("a/b/written", b"x")
+        storage.create("created", b"x")
+        with storage.open_output("c/streamed") as stream:
+            stream.write(b"x")
+        storage.copy_in(storage, "created", "d/copied")
+    finally:
+        os.umask(before)
+    found = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    folders = {path: mode for path, mode in found.items() if (tmp_path / path).is_dir()}
+    assert folders == dict.fromkeys(("made", "made/a", "made/a/b", "made/c", "made/d"), folder_mode)
+    files = {path: mode for path, mode in found.items() if path not in folders}
+    assert files == dict.fromkeys(("made/a/b/written", "made/created", "made/c/streamed", "made/d/copied"), file_mode)
+
+
+@pytest.mark.parametrize("readers", ["owner", "group"])
+def test_staging_is_the_owners_alone_whoever_reads_the_rest(tmp_path: Path, readers: str) -> None:
+    places = {name: str(tmp_path / name) for name in ("warehouse", "staging", "reports")}
+    settings = load_settings(recordings="s3://r", folder_readers=readers, **places)
+    modes = {}
+    for name, place in places.items():
+        storage = open_storage(place, settings)
+        storage_from_options(storage.options()).write("file", b"x")  # as a worker does
+        modes[name] = Path(place).stat().st_mode & 0o777
+    shared = 0o750 if readers == "group" else 0o700
+    assert modes == {"staging": 0o700, "warehouse": shared, "reports": shared}
