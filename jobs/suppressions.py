@@ -24,6 +24,7 @@ from jobs.errors import SettingsError
 from jobs.identity import keyed_hash
 
 if TYPE_CHECKING:
+    from jobs.contacts import ContactRecord
     from jobs.records import DayRecords
     from jobs.storage import Storage
 
@@ -212,15 +213,18 @@ class Suppressions:
         if not self:
             return set()
         told = {*records.contacts, *records.left_out, *records.events, *records.surveys}
-        erased = {contact_id for contact_id in told if self.has_contact(contact_id)}
-        if self._customers:
-            erased |= {
-                contact_id
-                for contact_id, record in records.contacts.items()
-                if record.customer is not None
-                and self.has_customer(keyed_hash(self._secret, "customer", record.customer), record.started_at)
-            }
-        return erased
+        return {contact_id for contact_id in told if self.has_contact(contact_id)} | self.of_customers(records.contacts)
+
+    def of_customers(self, contacts: Mapping[str, ContactRecord]) -> set[str]:
+        """The contacts that are erased customers', from before the erasure."""
+        if not self._customers:
+            return set()
+        return {
+            contact_id
+            for contact_id, record in contacts.items()
+            if record.customer is not None
+            and self.has_customer(keyed_hash(self._secret, "customer", record.customer), record.started_at)
+        }
 
     def of_records(self, records: DayRecords, erased: Set[str]) -> DayRecords:
         """The records without those of erased contacts (`in_records`), and without what the others say of these."""
