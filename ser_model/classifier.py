@@ -362,8 +362,25 @@ def emotion_set(probabilities: npt.ArrayLike, labels: Sequence[str], threshold: 
     The labels with at least that probability, the most probable first; never empty.
     """
     row = np.asarray(probabilities)
-    order = np.argsort(-row, kind="stable")
-    return [labels[index] for rank, index in enumerate(order) if rank == 0 or row[index] >= threshold]
+    (members,) = emotion_sets(row[None], threshold)
+    return [labels[index] for index in np.argsort(-row, kind="stable") if members[index]]
+
+
+def emotion_sets(
+    probabilities: Probabilities, threshold: float | npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.bool_]:
+    """Return which classes are in each segment's set, ``[shape=(n, classes)]``; the most probable always is.
+
+    Parameters
+    ----------
+    probabilities
+        ``[shape=(n, classes)]``.
+    threshold
+        One for all, or each segment's own, ``[shape=(n, 1)]``: that of the model that it was classified by.
+    """
+    most = np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
+    sets: npt.NDArray[np.bool_] = (probabilities >= threshold) | most
+    return sets
 
 
 def check_name(key: str, text: str) -> None:

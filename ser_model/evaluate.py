@@ -18,11 +18,17 @@ from ser_model.conditions import CONDITIONS, LINE_RATE_HZ, Condition
 from ser_model.corpora import CORPORA, Clip, clip_samples, trim_silence
 from ser_model.errors import EvaluationError
 from ser_model.features import InputSpec, ModelInput, Samples, model_input
-from ser_model.reliability import N_BINS, accuracy_of_the_certain, confidence_bin, coverage
+from ser_model.reliability import (
+    N_BINS,
+    accuracy_of_the_certain,
+    confidence_bin,
+    coverage,
+    interval,
+    speaker_draws,
+)
 from ser_model.taxonomy import MOOD
 
 LONGEST_SEGMENT_S: Final = 3.0
-_BOOTSTRAP_DRAWS: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -157,17 +163,21 @@ def evaluate(
             f"{corpus}: none of {len(clips)} clips has an emotion of the model; expected one of "
             f"{list(classifier.card.labels)}"
         )
-    columns = [classifier.card.labels.index(label) for label in labels]
 
     def measured(condition: str) -> Probabilities:
-        probabilities = clip_probabilities(classifier, known, condition, conditions)[:, columns]
-        normalized: Probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
-        return normalized
+        return among(clip_probabilities(classifier, known, condition, conditions), classifier.card.labels, labels)
 
     probabilities = measured(condition)
     clean = probabilities if condition == "clean" else measured("clean")
     unchanged = float((probabilities.argmax(axis=1) == clean.argmax(axis=1)).mean())
     return figures(probabilities, known, labels, condition, classifier.card.conformal_threshold, unchanged)
+
+
+def among(probabilities: Probabilities, labels: Sequence[str], chosen: Sequence[str]) -> Probabilities:
+    """Return the probabilities of some of the labels, ``[shape=(n, chosen)]``, brought to sum 1."""
+    some = probabilities[:, [labels.index(label) for label in chosen]]
+    normalized: Probabilities = some / some.sum(axis=1, keepdims=True)
+    return normalized
 
 
 def clip_probabilities(
@@ -186,19 +196,29 @@ def clip_probabilities(
     by_clip = clip_segments(clips, classifier.card.feature_spec, condition, conditions)
     clip_of_segment = [index for index, segments in enumerate(by_clip) for _ in segments]
     by_segment = classifier.probabilities([segment for segments in by_clip for segment in segments])
-    sums = np.zeros((len(clips), by_segment.shape[1]), dtype=np.float32)
-    np.add.at(sums, clip_of_segment, by_segment)
-    probabilities: Probabilities = sums / sums.sum(axis=1, keepdims=True)
-    return probabilities
+    return mean_by_clip(by_segment, clip_of_segment)
+
+
+def mean_by_clip(by_segment: Probabilities, clip_of_segment: npt.ArrayLike) -> Probabilities:
+    """Return the mean of each clip's segments, ``[shape=(clips, classes)]``; `clip_of_segment` counts clips from 0."""
+    clip = np.asarray(clip_of_segment, dtype=np.intp)
+    sums = np.zeros((clip.max() + 1, by_segment.shape[1]), dtype=np.float32)
+    np.add.at(sums, clip, by_segment)
+    sums /= np.bincount(clip)[:, None]
+    return sums
 
 
 def clip_segments(
-    clips: Sequence[Clip], spec: InputSpec, condition: str, conditions: Mapping[str, Condition] = CONDITIONS
+    clips: Sequence[Clip],
+    spec: InputSpec,
+    condition: str,
+    conditions: Mapping[str, Condition] = CONDITIONS,
+    longest_s: float = LONGEST_SEGMENT_S,
 ) -> list[list[ModelInput]]:
     """Return each clip's segments under a condition, as a model hears them.
 
     A clip is cut to its speech, then sent through the condition (so a signal-to-noise ratio is that of the speech),
-    then cut into equal segments of at most 3 s. What is random in a condition follows from the clip's name.
+    then cut into equal segments of at most `longest_s`. What is random in a condition follows from the clip's name.
 
     Raises
     ------
@@ -214,7 +234,7 @@ def clip_segments(
         if condition != "clean":
             seed = zlib.crc32(f"{clip.path.name} {clip.channel} {clip.start_s}".encode())
             samples = _on_the_line(conditions[condition], samples, rate_hz, seed)
-        segments = [heard_as(piece) for piece in cut_segments(samples, rate_hz)]
+        segments = [heard_as(piece) for piece in cut_segments(samples, rate_hz, longest_s)]
         if not all(map(len, segments)):
             raise EvaluationError(
                 f"{clip.path} has {len(samples) / rate_hz:.3f} s of sound; expected at least a window of the model: "
@@ -234,9 +254,9 @@ def _on_the_line(condition: Condition, samples: Samples, rate_hz: int, seed: int
     return np.ascontiguousarray(soxr.resample(heard, LINE_RATE_HZ, rate_hz), dtype=np.float32)
 
 
-def cut_segments(samples: Samples, sample_rate_hz: int) -> list[Samples]:
-    """Cut samples into equal segments of at most 3 s (views)."""
-    count = max(1, int(np.ceil(len(samples) / (LONGEST_SEGMENT_S * sample_rate_hz))))
+def cut_segments(samples: Samples, sample_rate_hz: int, longest_s: float = LONGEST_SEGMENT_S) -> list[Samples]:
+    """Cut samples into equal segments of at most `longest_s` (views)."""
+    count = max(1, int(np.ceil(len(samples) / (longest_s * sample_rate_hz))))
     return np.array_split(samples, count)
 
 
@@ -245,19 +265,32 @@ def figures(
     clips: Sequence[Clip],
     labels: Sequence[str],
     condition: str,
-    conformal_threshold: float,
+    conformal_threshold: float | npt.NDArray[np.floating[Any]],
     unchanged: float,
 ) -> Evaluation:
-    """Return the figures of probabilities, a row a clip, a column a label."""
+    """Return the figures of probabilities.
+
+    Parameters
+    ----------
+    probabilities
+        A row a clip, a column a label.
+    clips, labels
+        Of one corpus; each clip's emotion is one of the labels. A clip may be there several times, as several models
+        heard it.
+    condition
+        What the clips were sent through.
+    conformal_threshold
+        One for all, or each clip's own, ``[shape=(n, 1)]``.
+    unchanged
+        Share of clips that are called what they are called without the condition.
+    """
     truth = np.array([labels.index(clip.emotion) for clip in clips])
     predicted = probabilities.argmax(axis=1)
     speakers, speaker = np.unique([clip.speaker for clip in clips], return_inverse=True)
     counts = _SpeakerCounts.of(probabilities, truth, labels, speaker)
     every_speaker = np.ones((1, len(speakers)))
-    # 95% intervals over draws of whole speakers: clips of one speaker are not independent.
-    draws = np.random.default_rng(0).multinomial(len(speakers), every_speaker[0] / len(speakers), _BOOTSTRAP_DRAWS)
-    of_draws = counts.figures(draws)
-    intervals = {name: _interval(values) for name, values in of_draws.items()}
+    of_draws = counts.figures(speaker_draws(len(speakers)))
+    intervals = {name: interval(values) for name, values in of_draws.items()}
     per_class = _per_class(_confusion(truth, predicted, len(labels)), labels)
     sets = coverage(probabilities, truth, conformal_threshold)
     return Evaluation(
@@ -333,11 +366,6 @@ class _SpeakerCounts:
                 "ece": np.abs(of_them_right - confidence).sum(axis=1) / clips.sum(axis=1),
                 "mood_uar": _mean_recall(np.tensordot(draws, self.moods, 1)),
             }
-
-
-def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _mean_recall(confusion: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -6,12 +6,12 @@ Figures can be weighted, so that a balanced test set speaks for another mix of c
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ser_model.classifier import Probabilities
+from ser_model.classifier import Probabilities, emotion_sets
 
 Truth = npt.NDArray[np.intp]
 """True classes, ``[shape=(n,)]``."""
@@ -19,7 +19,7 @@ Weights = npt.NDArray[np.float64]
 """What each clip counts, ``[shape=(n,)]``."""
 
 N_BINS: Final = 10
-_DRAWS: Final = 1000
+_DRAWS: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,6 @@ def accuracy_of_the_certain(probabilities: Probabilities, truth: Truth, left_out
     return float((probabilities[order].argmax(axis=1) == truth[order]).mean())
 
 
-def emotion_sets(probabilities: Probabilities, threshold: float) -> npt.NDArray[np.bool_]:
-    """Return which classes are in each clip's set, ``[shape=(n, classes)]``; the most probable always is."""
-    most = np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
-    sets: npt.NDArray[np.bool_] = (probabilities >= threshold) | most
-    return sets
-
-
 @dataclass(frozen=True)
 class Coverage:
     """How often the sets hold the true class, over all clips and in the worst class, and how many classes they hold."""
@@ -78,8 +71,8 @@ class Coverage:
     mean_size: float
 
 
-def coverage(probabilities: Probabilities, truth: Truth, threshold: float) -> Coverage:
-    """Return what the sets at a conformal threshold come to on clips that it was not fitted on."""
+def coverage(probabilities: Probabilities, truth: Truth, threshold: float | npt.NDArray[np.floating[Any]]) -> Coverage:
+    """Return what the sets at a conformal threshold, or each clip's own, come to on clips that it was not fitted on."""
     sets = emotion_sets(probabilities, threshold)
     held = sets[np.arange(len(truth)), truth]
     return Coverage(
@@ -160,9 +153,67 @@ def threshold_for_false_positives(
     return float(np.nextafter(others[allowed], np.inf, dtype=others.dtype))
 
 
-def speaker_interval(
-    figure: Callable[[npt.NDArray[np.intp]], float], speakers: npt.ArrayLike, seed: int = 0
+def speaker_draws(n_speakers: int) -> npt.NDArray[np.intp]:
+    """Return how often each speaker counts in each of 2,000 draws of whole speakers, ``[shape=(draws, speakers)]``.
+
+    Clips of one speaker are not independent, so intervals are taken over draws of speakers (bootstrap).
+    """
+    return np.random.default_rng(0).multinomial(n_speakers, np.full(n_speakers, 1 / n_speakers), _DRAWS)
+
+
+def interval(values: npt.ArrayLike) -> tuple[float, float]:
+    """Return the 95% interval of a figure's values over draws, of those that are not NaN; NaN where all are."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def drawn_sums(values: npt.ArrayLike, speakers: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the sums of what adds up over clips, of each of the draws of whole speakers.
+
+    Parameters
+    ----------
+    values
+        Of each clip, ``[shape=(n, figures)]``.
+    speakers
+        Each clip's speaker, ``[shape=(n,)]``.
+
+    Returns
+    -------
+    ``[shape=(draws, figures)]``.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    names, speaker = np.unique(speakers, return_inverse=True)
+    of_speaker = np.zeros((len(names), rows.shape[1]))
+    np.add.at(of_speaker, speaker, rows)
+    sums: npt.NDArray[np.float64] = speaker_draws(len(names)) @ of_speaker
+    return sums
+
+
+def share_interval(
+    counted: npt.ArrayLike, speakers: npt.ArrayLike, out_of: npt.ArrayLike | None = None
 ) -> tuple[float, float]:
+    """Return the 95% interval of a share over draws of whole speakers.
+
+    Parameters
+    ----------
+    counted
+        What counts of each clip, ``[shape=(n,)]``.
+    speakers
+        Each clip's speaker, ``[shape=(n,)]``.
+    out_of
+        What each clip is counted out of; 1 where not given.
+    """
+    parts = np.asarray(counted, dtype=np.float64)
+    wholes = np.ones_like(parts) if out_of is None else np.asarray(out_of, dtype=np.float64)
+    some, every = drawn_sums(np.stack([parts, wholes], axis=1), speakers).T
+    return interval(some / every)
+
+
+def speaker_interval(figure: Callable[[npt.NDArray[np.intp]], float], speakers: npt.ArrayLike) -> tuple[float, float]:
     """Return the 95% interval of any figure over draws of whole speakers.
 
     Parameters
@@ -171,15 +222,12 @@ def speaker_interval(
         Returns the figure of the clips of these numbers; NaN where it has none.
     speakers
         Each clip's speaker, ``[shape=(n,)]``.
-    seed
-        Of the draws.
     """
-    random = np.random.default_rng(seed)
     names, speaker = np.unique(speakers, return_inverse=True)
     clips = [np.flatnonzero(speaker == index) for index in range(len(names))]
-    values = [
-        figure(np.concatenate([clips[index] for index in random.integers(len(names), size=len(names))]))
-        for _ in range(_DRAWS)
-    ]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return interval(
+        [
+            figure(np.concatenate([clips[index] for index in np.repeat(np.arange(len(names)), times)]))
+            for times in speaker_draws(len(names))
+        ]
+    )

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from ser_model.augment import AugmentConfig, Augmenter
 from ser_model.corpora import CORPORA, Clip, CorpusContents, clip_samples, trim_silence
 from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError
-from ser_model.evaluate import clip_segments, unweighted_average_recall
-from ser_model.features import FeatureSpec, LogMel, QuantizedLogMel, Samples, dequantize, padded_length
+from ser_model.evaluate import clip_segments, mean_by_clip, unweighted_average_recall
+from ser_model.features import FeatureSpec, LogMel, ModelInput, Samples, dequantize, padded_length
 from ser_model.network import EmotionNetwork
 from ser_model.taxonomy import EMOTIONS
 from ser_model.teacher import EMBEDDING_SIZE, Encode, Teacher
@@ -39,6 +39,7 @@ RUN_FILE: Final = "run.yaml"
 # Segments that are made together and sorted by length, so that a batch holds little padding.
 _BATCHES_A_GROUP: Final = 8
 _EPOCHS_A_DEVELOPMENT_CHECK: Final = 5
+_MEASURED_AT_ONCE: Final = 32
 # What a random generator is for: part of its seed, so that no two uses share their numbers.
 _DRAW, _SEGMENT, _ORDER, _MIX = range(4)
 
@@ -275,7 +276,7 @@ class Batch:
     embedding: Tensor | None
 
 
-def pad_segments(segments: Sequence[QuantizedLogMel], spec: FeatureSpec) -> Tensor:
+def pad_segments(segments: Sequence[ModelInput], spec: FeatureSpec) -> Tensor:
     """Return segments as decibels, float32 ``[segments, frames, n_mels]``, padded to the longest."""
     n_frames = padded_length(max(map(len, segments)), spec)
     padded = np.zeros((len(segments), n_frames, spec.n_mels), dtype=np.uint8)
@@ -420,13 +421,27 @@ def read_training_samples(clips: Sequence[Clip], spec: FeatureSpec) -> list[Samp
 
 
 @torch.no_grad()
+def segment_logits(network: nn.Module, segments: Sequence[ModelInput], spec: FeatureSpec) -> npt.NDArray[np.float32]:
+    """Return the logits of segments, ``[shape=(n, classes)]``; those of one padded length go together."""
+    network.eval()
+    by_length: dict[int, list[int]] = {}
+    for index, segment in enumerate(segments):
+        by_length.setdefault(padded_length(len(segment), spec), []).append(index)
+    logits: dict[int, npt.NDArray[np.float32]] = {}
+    for indices in by_length.values():
+        for start in range(0, len(indices), _MEASURED_AT_ONCE):
+            batch = indices[start : start + _MEASURED_AT_ONCE]
+            rows = network(pad_segments([segments[index] for index in batch], spec)).numpy()
+            logits.update(zip(batch, rows, strict=True))
+    return np.stack([logits[index] for index in range(len(segments))])
+
+
 def clip_logits(
-    network: nn.Module, clips: Sequence[Sequence[QuantizedLogMel]], spec: FeatureSpec
+    network: nn.Module, clips: Sequence[Sequence[ModelInput]], spec: FeatureSpec
 ) -> npt.NDArray[np.float32]:
     """Return the logits of clips, the mean over each one's segments, ``[shape=(n, classes)]``."""
-    network.eval()
-    rows = [np.mean([network(pad_segments([piece], spec))[0].numpy() for piece in clip], axis=0) for clip in clips]
-    return np.stack(rows).astype(np.float32)
+    by_segment = segment_logits(network, [piece for clip in clips for piece in clip], spec)
+    return mean_by_clip(by_segment, [index for index, clip in enumerate(clips) for _ in clip])
 
 
 def train(
@@ -473,6 +488,7 @@ def train(
         report(f"resuming after epoch {done}")
     started = time.monotonic()
     for epoch in range(done, config.epochs):
+        epoch_started = time.monotonic()
         # What dropout draws follows from the epoch too, so that a resumed run repeats it.
         torch.manual_seed(config.seed * 100_003 + epoch)
         loss = _train_epoch(state, loader, config, epoch)
@@ -481,7 +497,8 @@ def train(
             predicted = clip_logits(state.average, development, config.features).argmax(axis=1)
             uar = unweighted_average_recall(truth, predicted)
         elapsed_s = time.monotonic() - started
-        _record_epoch(run_folder, epoch + 1, loss, state.learning_rate, uar)
+        seconds = time.monotonic() - epoch_started
+        _record_epoch(run_folder, epoch + 1, loss, state.learning_rate, uar, seconds)
         state.save(run_folder, epoch + 1)
         left_s = elapsed_s / (epoch + 1 - done) * (config.epochs - epoch - 1)
         report(
@@ -630,14 +647,17 @@ def code_version() -> str:
     return f"sources-{digest.hexdigest()[:12]}"
 
 
-def _record_epoch(run_folder: Path, epoch: int, loss: float, learning_rate: float, uar: float | None) -> None:
+def _record_epoch(
+    run_folder: Path, epoch: int, loss: float, learning_rate: float, uar: float | None, seconds: float
+) -> None:
     path = run_folder / CURVES_FILE
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow(["epoch", "loss", "learning_rate", "development_uar_g711"])
-        writer.writerow([epoch, f"{loss:.5f}", f"{learning_rate:.3e}", "" if uar is None else f"{uar:.4f}"])
+            writer.writerow(["epoch", "loss", "learning_rate", "development_uar_g711", "seconds"])
+        shown = "" if uar is None else f"{uar:.4f}"
+        writer.writerow([epoch, f"{loss:.5f}", f"{learning_rate:.3e}", shown, f"{seconds:.1f}"])
 
 
 def _check_keys(what: str, values: Any, expected: set[str]) -> None:

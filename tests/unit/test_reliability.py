@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ser_model.classifier import emotion_sets
 from ser_model.evaluate import fit_conformal_threshold
 from ser_model.reliability import (
     Alarm,
@@ -10,7 +11,6 @@ from ser_model.reliability import (
     accuracy_of_the_certain,
     alarm,
     coverage,
-    emotion_sets,
     expected_calibration_error,
     reliability,
     speaker_interval,

@@ -317,9 +317,10 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     for name in whole:
         torch.testing.assert_close(cut[name], whole[name], atol=1e-6, rtol=1e-5)
-    curves = [(tmp_path / name / "curves.csv").read_text() for name in ("whole", "cut")]
+    rows = [(tmp_path / name / "curves.csv").read_text().splitlines() for name in ("whole", "cut")]
+    curves = [[row.rpartition(",")[0] for row in lines] for lines in rows]  # all but the seconds
     assert curves[0] == curves[1]
-    assert len(curves[0].splitlines()) == 5
+    assert len(curves[0]) == 5
 
 
 def checkpoint_weights(folder: Path, part: str) -> dict[str, Any]:
