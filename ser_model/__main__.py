@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
     crossvalidate = commands.add_parser("crossvalidate", help="train and measure a configuration on the fixed folds")
     crossvalidate.add_argument("--runs", type=Path, required=True, help="gets a run folder FOLD-SEED each")
-    crossvalidate.add_argument("--folds", nargs="+", default=list("12345"), help="of folds.yaml (default: 1 to 5)")
+    crossvalidate.add_argument(
+        "--folds", nargs="+", default=list("12345"), help="of folds.yaml, or random (default: 1 to 5)"
+    )
     crossvalidate.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="default: 1 2 3")
     _add_training(crossvalidate)
     crossvalidate.set_defaults(command=_crossvalidate)

@@ -18,11 +18,16 @@ from ser_model.corpora import CorpusContents
 from ser_model.errors import TrainingConfigError
 from ser_model.evaluate import clip_segments, unweighted_average_recall
 from ser_model.features import Samples
+from ser_model.folds import random_folds
 from ser_model.teacher import Encode
-from ser_model.train import TrainingConfig, clip_logits, split_clips, train
+from ser_model.train import Split, TrainingConfig, clip_logits, split_clips, train
 
 FOLDS_FILE: Final = Path(__file__).parent / "configs" / "folds.yaml"
 FIGURES_FILE: Final = "figures.json"
+RANDOM_FOLD: Final = "random"
+"""A fifth of RAVDESS's clips drawn without regard to speakers: what others publish, never to be believed."""
+
+_RANDOM_FOLDS: Final = 5
 
 
 def fold_config(config: TrainingConfig, fold: str, seed: int) -> TrainingConfig:
@@ -34,6 +39,8 @@ def fold_config(config: TrainingConfig, fold: str, seed: int) -> TrainingConfig:
         If there is no such fold, or it leaves out speakers of a corpus that the configuration lacks.
     """
     folds = yaml.safe_load(FOLDS_FILE.read_text(encoding="utf-8"))
+    # Its clips are drawn from those of all speakers (`fold_split`).
+    folds[RANDOM_FOLD] = {"ravdess": {"development": [], "test": []}}
     if fold not in folds:
         raise TrainingConfigError(f"fold {fold!r}; expected one of {sorted(folds)}, those of {FOLDS_FILE.name}")
     if missing := sorted(set(folds[fold]) - set(config.corpora)):
@@ -43,6 +50,31 @@ def fold_config(config: TrainingConfig, fold: str, seed: int) -> TrainingConfig:
         for name, speakers in folds[fold].items()
     }
     return replace(config, seed=seed, corpora={**config.corpora, **left_out})
+
+
+def fold_groups() -> dict[str, tuple[str, ...]]:
+    """Return the RAVDESS test speakers of each fold that has some: each speaker is in one of them."""
+    folds = yaml.safe_load(FOLDS_FILE.read_text(encoding="utf-8"))
+    groups = {fold: tuple(speakers["ravdess"]["test"]) for fold, speakers in folds.items()}
+    return {fold: speakers for fold, speakers in groups.items() if speakers}
+
+
+def fold_split(config: TrainingConfig, fold: str, corpora: Mapping[str, CorpusContents]) -> Split:
+    """Return the clips of a fold by use, its configuration being `fold_config`'s.
+
+    Raises
+    ------
+    TrainingConfigError
+        As `ser_model.train.split_clips` does.
+    """
+    split = split_clips(config, corpora)
+    if fold != RANDOM_FOLD:
+        return split
+    drawn_from = [clip for clip in split.train if clip.corpus == "ravdess"]
+    tested = random_folds(drawn_from, _RANDOM_FOLDS, config.seed)[0]
+    test = tuple(clip for clip, chosen in zip(drawn_from, tested, strict=True) if chosen)
+    left_out = set(test)
+    return replace(split, train=tuple(clip for clip in split.train if clip not in left_out), test=test)
 
 
 def crossvalidate(
@@ -62,7 +94,7 @@ def crossvalidate(
     config
         What to train; a fold replaces the speakers that it leaves out.
     folds, seeds
-        Names of ``folds.yaml``, and the seeds of each.
+        Names of ``folds.yaml``, or `RANDOM_FOLD`; and the seeds of each.
     corpora, noises, encode
         As for `ser_model.train.train`.
     runs_folder
@@ -81,7 +113,9 @@ def crossvalidate(
             figures_path = runs_folder / name / FIGURES_FILE
             if not figures_path.exists():
                 report(f"{name}:")
-                figures = _run(fold_config(config, fold, seed), corpora, noises, runs_folder / name, report, encode)
+                of_fold = fold_config(config, fold, seed)
+                split = fold_split(of_fold, fold, corpora)
+                figures = _run(of_fold, split, noises, runs_folder / name, report, encode)
                 figures_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
             results[name] = json.loads(figures_path.read_text(encoding="utf-8"))
             report(f"{name}: " + ", ".join(f"{condition} {uar:.3f}" for condition, uar in results[name].items()))
@@ -93,13 +127,12 @@ def crossvalidate(
 
 def _run(
     config: TrainingConfig,
-    corpora: Mapping[str, CorpusContents],
+    split: Split,
     noises: Sequence[Samples],
     run_folder: Path,
     report: Callable[[str], None],
     encode: Encode | None,
 ) -> dict[str, float]:
-    split = split_clips(config, corpora)
     network = train(config, split, noises, run_folder, report, encode)
     measured = [clip for clip in split.test if clip.corpus == "ravdess"] or split.development
     truth = np.array([config.labels.index(clip.emotion) for clip in measured])

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from ser_model import crossvalidation  # noqa: E402
 from ser_model.corpora import CORPORA, Clip, CorpusContents  # noqa: E402
-from ser_model.crossvalidation import FOLDS_FILE, crossvalidate, fold_config  # noqa: E402
+from ser_model.crossvalidation import FOLDS_FILE, crossvalidate, fold_config, fold_groups, fold_split  # noqa: E402
 from ser_model.errors import TrainingConfigError  # noqa: E402
 from ser_model.network import EmotionNetwork  # noqa: E402
 from ser_model.train import TrainingConfig  # noqa: E402
@@ -68,6 +68,37 @@ def test_a_fold_that_does_not_fit_is_refused() -> None:
     del values["corpora"]["emodb"]
     with pytest.raises(TrainingConfigError, match=r"speakers of \['emodb'\]"):
         fold_config(TrainingConfig.from_dict(values), "1", seed=1)
+
+
+def test_the_groups_are_the_test_speakers_of_the_five_folds() -> None:
+    assert fold_groups() == {fold: tuple(FOLDS[fold]["ravdess"]["test"]) for fold in TEST_FOLDS}
+
+
+def clips_of(corpus: str, speakers: list[str], takes: int) -> CorpusContents:
+    clips = (
+        Clip(Path(f"{speaker}-{emotion}-{take}.wav"), corpus, speaker, emotion)
+        for speaker in speakers
+        for emotion in ("happy", "angry")
+        for take in range(takes)
+    )
+    return CorpusContents(tuple(clips), (), ())
+
+
+def test_a_random_split_tests_a_fifth_of_the_clips_of_speakers_that_it_trains_on() -> None:
+    corpora = {
+        "ravdess": clips_of("ravdess", ACTORS, 5),
+        "emodb": clips_of("emodb", ["09", "10", "11"], 2),
+        "tess": clips_of("tess", ["OA"], 2),
+    }
+    split = fold_split(fold_config(RESEARCH, "random", seed=1), "random", corpora)
+    assert Counter(clip.corpus for clip in split.train) == {"ravdess": 160, "emodb": 4, "tess": 4}
+    tested = [clip for clip in split.test if clip.corpus == "ravdess"]
+    assert Counter(clip.emotion for clip in tested) == {"happy": 20, "angry": 20}
+    assert not set(tested) & set(split.train)
+    assert {clip.speaker for clip in tested} <= {clip.speaker for clip in split.train}
+    assert not split.development, "so that no model is exported of it"
+    again = fold_split(fold_config(RESEARCH, "random", seed=2), "random", corpora)
+    assert set(again.test) != set(split.test)
 
 
 def test_each_run_is_measured_on_its_own_test_speakers_and_kept(
