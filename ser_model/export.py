@@ -201,7 +201,8 @@ def _card_values(
     rows = "\n".join(
         f"| {CORPORA[r.corpus].title}, {len(r.speakers)} speakers | {r.condition} | {r.n} | {r.uar:.3f} "
         f"({r.uar_interval[0]:.3f} to {r.uar_interval[1]:.3f}) | {r.accuracy:.3f} | {r.macro_f1:.3f} "
-        f"| {r.mood_uar:.3f} | {r.ece:.3f} | {r.conformal_coverage:.2f}, {r.conformal_size:.1f} |"
+        f"| {r.mood_uar:.3f} | {r.ece:.3f} | {r.conformal_coverage:.2f}, {r.conformal_size:.1f} "
+        f"| {r.unchanged:.1%} |"
         for r in evaluations
     )
     shown = next(r for r in evaluations if r.condition == "g711")
