@@ -1,0 +1,131 @@
+"""Saved runs: only finished ones of one recipe count, and nothing is computed twice or kept too long."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+torch = pytest.importorskip("torch")
+
+from ser_model.classifier import softmax  # noqa: E402
+from ser_model.conditions import CONDITIONS  # noqa: E402
+from ser_model.corpora import Clip  # noqa: E402
+from ser_model.crossvalidation import FOLDS_FILE, fold_config  # noqa: E402
+from ser_model.errors import TrainingRunError  # noqa: E402
+from ser_model.evaluate import clip_segments, fit_temperature  # noqa: E402
+from ser_model.saved_runs import Cache, Listener, read_runs  # noqa: E402
+from ser_model.train import (  # noqa: E402
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    CURVES_FILE,
+    RUN_FILE,
+    Split,
+    TrainingConfig,
+    clip_logits,
+    make_network,
+)
+
+pytestmark = pytest.mark.torch
+
+RESEARCH = TrainingConfig.load(FOLDS_FILE.parent / "research.yaml")
+
+
+def save(folder: Path, config: TrainingConfig, epochs: int | None = None, seconds: str = "1.5") -> None:
+    """A run folder as training leaves it, of a network that was not trained."""
+    torch.manual_seed(config.seed)
+    folder.mkdir(parents=True)
+    state = {"epoch": config.epochs if epochs is None else epochs, "average": make_network(config).state_dict()}
+    torch.save(state, folder / CHECKPOINT_FILE)
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(config.to_dict()))
+    (folder / RUN_FILE).write_text(yaml.safe_dump({"commit": "abc", "torch": "2"}))
+    (folder / CURVES_FILE).write_text(f"epoch,loss,seconds\n1,2.0,{seconds}\n2,1.9,{seconds}\n")
+
+
+def test_finished_runs_by_seed_and_fold(tmp_path: Path) -> None:
+    for fold, seed in (("2", 1), ("1", 2), ("1", 1), ("random", 1)):
+        save(tmp_path / f"{fold}-{seed}", fold_config(RESEARCH, fold, seed))
+    save(tmp_path / "3-1", fold_config(RESEARCH, "3", 1), epochs=5)
+    (tmp_path / "notes").mkdir()
+    runs, unfinished = read_runs(tmp_path)
+    assert [run.name for run in runs] == ["1-1", "2-1", "random-1", "1-2"]
+    assert unfinished == ["3-1"]
+    assert (runs[0].commit, runs[0].training_s) == ("abc", 3.0)
+
+
+def test_what_training_took_may_not_be_written_down(tmp_path: Path) -> None:
+    save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1), seconds="")
+    assert read_runs(tmp_path)[0][0].training_s is None
+    assert read_runs(tmp_path / "missing") == ([], [])
+
+
+def test_a_run_must_be_of_its_fold(tmp_path: Path) -> None:
+    save(tmp_path / "1-1", fold_config(RESEARCH, "2", 1))
+    with pytest.raises(TrainingRunError, match="was not trained on fold 1 with seed 1"):
+        read_runs(tmp_path)
+
+
+def test_runs_must_be_of_one_recipe(tmp_path: Path) -> None:
+    save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1))
+    save(tmp_path / "2-1", fold_config(replace(RESEARCH, learning_rate=0.1), "2", 1))
+    with pytest.raises(TrainingRunError, match="are of 2 configurations"):
+        read_runs(tmp_path)
+
+
+@pytest.fixture
+def clips(tmp_path: Path, voice: Callable[..., np.ndarray]) -> list[Clip]:
+    paths = [tmp_path / f"{number}.wav" for number in range(4)]
+    for number, path in enumerate(paths):
+        soundfile.write(path, voice(1.0 + number, 100.0 + 40 * number), 8000)
+    return [
+        Clip(path, "ravdess", f"{number % 2 + 19}", emotion)
+        for number, (path, emotion) in enumerate(zip(paths, ("happy", "sad", "angry", "calm"), strict=True))
+    ]
+
+
+def test_a_run_hears_as_its_network_does_and_only_once(tmp_path: Path, clips: list[Clip]) -> None:
+    save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1))
+    (run,), _ = read_runs(tmp_path)
+    split = Split((), tuple(clips[:2]), tuple(clips[2:]))
+    said: list[str] = []
+    heard = Listener(tmp_path, CONDITIONS, (), said.append).hear(run, split, split.test, "g711")
+    spec = run.config.features
+    labelled = [
+        clip_logits(run.network, clip_segments(split.development, spec, name), spec) for name in ("clean", "g711")
+    ]
+    truth = np.array([run.config.labels.index(clip.emotion) for clip in split.development] * 2)
+    temperature = fit_temperature(np.concatenate(labelled), truth)
+    segments = clip_segments(split.test, spec, "g711")
+    expected = [
+        np.mean([softmax(clip_logits(run.network, [[piece]], spec), temperature)[0] for piece in pieces], axis=0)
+        for pieces in segments
+    ]
+    np.testing.assert_allclose(heard.probabilities, expected, atol=1e-5)
+    assert heard.row_of_segment.tolist() == [0, 1, 1], "three seconds, and four of which each half is a segment"
+    assert heard.segment_s == pytest.approx([3.0, 2.0, 2.0], abs=0.05)
+    assert len(said) == 3, "two conditions of development, one of test"
+    again = Listener(tmp_path, CONDITIONS, (), said.append).hear(run, split, split.test, "g711")
+    np.testing.assert_array_equal(again.probabilities, heard.probabilities)
+    assert len(said) == 3
+    Listener(tmp_path, CONDITIONS, (), said.append).hear(run, split, split.test, "g711", longest_s=1.0)
+    assert len(said) == 4
+
+
+def test_what_is_kept_follows_from_its_key_alone(tmp_path: Path) -> None:
+    computed: list[float] = []
+
+    def compute(value: float) -> Callable[[], dict[str, np.ndarray]]:
+        def once() -> dict[str, np.ndarray]:
+            computed.append(value)
+            return {"value": np.array([value])}
+
+        return once
+
+    cache = Cache(tmp_path / "cache")
+    for key, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+        cache.get("kind", [key], ["folds"], compute(value))
+    assert computed == [1.0, 2.0]
+    assert Cache(tmp_path / "cache").get("kind", ["a"], ["folds"], compute(4.0))["value"] == 1.0
