@@ -224,6 +224,18 @@ def test_make_hands_on_what_is_given_as_it_is_written(tmp_path: Path) -> None:
     assert not (ROOT / "x").exists()
 
 
+def test_the_report_on_a_model_is_made_by_the_python_of_training(tmp_path: Path) -> None:
+    fake = f"TRAINING={tmp_path / 'bin' / 'fake'}"
+    given = [f"{name}={NASTY}" for name in ("RUNS", "CORPORA", "NOISE", "RECORDINGS", "MODEL", "OUT")]
+    options = ("--runs", "--corpora", "--noise", "--recordings", "--shipped", "--out")
+    words = [word for option in options for word in (option, NASTY)]
+    assert make(tmp_path / "bin", "model-report", fake, *given) == ["-m", "reporting.model_report", *words]
+    trained = make(tmp_path / "bin", "model-report", fake, "RUNS=a", "CORPORA=b", "RETRAIN=1")
+    assert trained[-2:] == ["--retrain", "ser_model/configs/research.yaml"]
+    trained = make(tmp_path / "bin", "model-report", fake, "RUNS=a", "CORPORA=b", "RETRAIN=1", f"CONFIG={NASTY}")
+    assert trained[-2:] == ["--retrain", NASTY]
+
+
 @pytest.mark.parametrize(
     ("given", "started"),
     [
