@@ -287,7 +287,7 @@ def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[B
     """Return what the network is compared with: baselines, the shipped model, and itself on a random split."""
     network = Beside(
         "this network",
-        f"{len(material.runs)} runs, speakers apart",
+        f"{_runs(len(material.runs))}, speakers apart",
         eight.n,
         len(eight.speakers),
         eight.uar,
@@ -317,7 +317,7 @@ def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[B
         rows.append(
             Beside(
                 "this network, the same speakers",
-                f"{len(set(same.runs))} runs",
+                _runs(len(set(same.runs))),
                 found.n,
                 len(found.speakers),
                 found.uar,
@@ -339,6 +339,10 @@ def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[B
             )
         )
     return tuple(rows)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 _MACHINES: Final[Mapping[FeatureSet, str]] = {"ComParE_2016": "ComParE, SVM", "eGeMAPSv02": "eGeMAPS, SVM"}

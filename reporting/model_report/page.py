@@ -208,7 +208,7 @@ def _rule(rule: CallRule, values: Rule) -> str:
 
 def _calls(report: Report) -> list[str]:
     found = report.calls
-    n_real = sum(row.failed is None for row in report.recordings)
+    n_real = sum(row.anger_peak is not None for row in report.recordings)
     speech_s = CALL_S * CUSTOMER_SHARE
     return [
         "## Can an alert be believed? Calls",

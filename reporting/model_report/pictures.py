@@ -103,8 +103,7 @@ def _reliability(figure: Figure, report: Report) -> None:
     )
     found = report.calibration
     after = report.conditions["g711"].ece
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
-    axes.text(0.86, 0.80, "exactly so", color=_GREY, fontsize=8)
+    (diagonal,) = axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
     for bins, color, name in (
         (found.before, _ORANGE, f"without temperature (ECE {found.ece_before:.3f})"),
         (found.after, _BLUE, f"with temperature (ECE {after:.3f})"),
@@ -123,6 +122,8 @@ def _reliability(figure: Figure, report: Report) -> None:
     legend = axes.legend(loc="upper left", frameon=False, title="a dot's size: how many clips", fontsize=9)
     for handle in legend.legend_handles:
         handle.set_sizes([60])  # type: ignore[union-attr]
+    axes.add_artist(legend)
+    axes.legend([diagonal], ["right exactly as often as it says"], loc="lower right", frameon=False, fontsize=9)
 
 
 def _anger(figure: Figure, report: Report) -> None:
