@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.contacts import read_contacts
+from jobs.discretion import start_logging
 from jobs.errors import JobError
 from jobs.layouts import open_layouts, utc_dates
 from jobs.plan_recordings import list_day
 from jobs.settings import Settings, load_settings
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, call_date, start_logging
+from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, call_date
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from schemas.reasons import REASONS

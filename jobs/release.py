@@ -18,11 +18,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.discretion import start_logging
 from jobs.due_days import RETRY_DAYS
 from jobs.errors import DayPublishedAnew, JobError, NothingToRelease
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, start_logging
+from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT
 from jobs.storage import open_storage
 from jobs.warehouse import RunFigures, Snapshot, Warehouse
 from schemas import TABLES

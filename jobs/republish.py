@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 import pyarrow.compute as pc
 
 from jobs import render_report
+from jobs.discretion import start_logging
 from jobs.errors import JobError, NotRepublishable, StepOrderError
 from jobs.release import last_figures
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, run_name, start_logging
+from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, run_name
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse
 from schemas.errors import SchemaError
