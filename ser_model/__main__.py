@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="make a model folder of a run, and measure it")
     export.add_argument("--run", type=Path, required=True, help="run folder")
     export.add_argument("--model", type=Path, required=True, help="model folder to write")
+    export.add_argument(
+        "--crossvalidation",
+        type=Path,
+        metavar="RUNS",
+        help="of a run trained on all speakers: the runs of crossvalidate to calibrate it by and take figures from",
+    )
     _add_corpora(export)
     export.set_defaults(command=_export)
 
@@ -252,7 +258,7 @@ def _export(options: argparse.Namespace) -> None:
     from ser_model.classifier import Classifier
     from ser_model.export import export_run
 
-    export_run(options.run, options.model, _read_corpora(options))
+    export_run(options.run, options.model, _read_corpora(options), options.crossvalidation)
     print(repr(Classifier.load(options.model)))
 
 

@@ -1,18 +1,20 @@
 """From a training run to a model folder: network, ``model.yaml`` and card, calibrated and measured.
 
 Temperature and conformal threshold are fitted on the development speakers, figures are measured on the test
-speakers by the exported file. The card's numbers come from here, never from a hand. Needs torch.
+speakers by the exported file; or, for a network trained on all speakers, both come from the cross-validation of its
+recipe. The card's numbers come from here, never from a hand. Needs torch.
 """
 
 import hashlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -20,11 +22,22 @@ import yaml
 
 from ser_model.classifier import CARD_FILE, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard, softmax
 from ser_model.conditions import CONDITIONS
-from ser_model.corpora import CORPORA, CorpusContents
+from ser_model.corpora import CORPORA, Clip, CorpusContents
 from ser_model.errors import TrainingRunError
-from ser_model.evaluate import Evaluation, clip_segments, evaluate, fit_conformal_threshold, fit_temperature
+from ser_model.evaluate import (
+    Evaluation,
+    among,
+    clip_segments,
+    evaluate,
+    figures,
+    fit_conformal_threshold,
+    fit_temperature,
+    unweighted_average_recall,
+)
 from ser_model.features import FeatureSpec
 from ser_model.network import EmotionNetwork
+from ser_model.predictions import joined
+from ser_model.saved_runs import CALIBRATED_ON, Listener, Run, read_runs, run_splits
 from ser_model.train import Split, TrainingConfig, clip_logits, load_run, split_clips
 
 README_FILE: Final = "README.md"
@@ -32,11 +45,22 @@ OPSET: Final = 18
 
 _TEMPLATE: Final = Path(__file__).parent / "configs" / "card.md"
 _TOLERANCE: Final = 1e-4
-_CALIBRATED_ON: Final = ("clean", "g711")
 _CARD_WIDTH: Final = 118
 
 
-def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, CorpusContents]) -> None:
+@dataclass(frozen=True)
+class _Measured:
+    """What is fitted and measured of a model, by the protocol that says how."""
+
+    temperature: float
+    conformal_threshold: float
+    evaluations: Sequence[Evaluation]
+    protocol: str
+
+
+def export_run(
+    run_folder: Path, model_folder: Path, corpora: Mapping[str, CorpusContents], runs_folder: Path | None = None
+) -> None:
     """Write the model folder of a run.
 
     Parameters
@@ -47,35 +71,28 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
         Gets ``model.onnx``, ``model.yaml`` and ``README.md``.
     corpora
         Those of the run's configuration.
+    runs_folder
+        Of a run that was trained on all speakers: the runs of the same recipe's cross-validation
+        (`ser_model.crossvalidation`), which the figures are of and by which the model is calibrated.
 
     Raises
     ------
     TrainingRunError
-        If the run has no checkpoint, its configuration no development or test speakers, or the exported
-        network does not compute what the trained one does.
+        If the run has no checkpoint, there are no speakers to calibrate and measure it by, the runs are of another
+        recipe, or the exported network does not compute what the trained one does.
     """
     config, network, run = load_run(run_folder)
     split = split_clips(config, corpora)
-    if not split.development or not split.test:
-        raise TrainingRunError(
-            f"{run_folder} has {len(split.development)} clips for development and {len(split.test)} for test; "
-            "expected both: name their speakers in the configuration"
-        )
     model_folder.mkdir(parents=True, exist_ok=True)
     export_network(network, config.features, model_folder / NETWORK_FILE)
-
-    heard = [clip_segments(split.development, config.features, name) for name in _CALIBRATED_ON]
-    logits = np.concatenate([clip_logits(network, clips, config.features) for clips in heard])
-    truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(_CALIBRATED_ON))
-    temperature = round(fit_temperature(logits, truth), 4)
     card = ModelCard(
         name=config.name,
         version=config.version,
         sha256=hashlib.sha256((model_folder / NETWORK_FILE).read_bytes()).hexdigest(),
         labels=config.labels,
         feature_spec=config.features,
-        temperature=temperature,
-        conformal_threshold=round(fit_conformal_threshold(softmax(logits, temperature), truth), 6),
+        temperature=1.0,
+        conformal_threshold=0.0,
         commercial_use=config.commercial_use,
         license=config.license,
         corpora=tuple(config.corpora),
@@ -83,22 +100,95 @@ def export_run(run_folder: Path, model_folder: Path, corpora: Mapping[str, Corpu
         metrics={},
         heard_speakers=_heard(split),
     )
+    if runs_folder is None:
+        measured = _by_held_speakers(config, network, run, split, card, model_folder)
+    else:
+        measured = _by_crossvalidation(config, runs_folder, corpora)
+    evaluations = measured.evaluations
+    card = replace(
+        card,
+        temperature=measured.temperature,
+        conformal_threshold=measured.conformal_threshold,
+        metrics={"protocol": measured.protocol, "results": [_summary(result) for result in evaluations]},
+        evaluated_languages=languages([result.corpus for result in evaluations]),
+    )
     _write_card(card, model_folder)
+    readme = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        _card_values(config, network, card, evaluations, measured.protocol)
+    )
+    (model_folder / README_FILE).write_text(readme, encoding="utf-8")
+    Classifier.load(model_folder)
 
+
+def _by_held_speakers(
+    config: TrainingConfig,
+    network: EmotionNetwork,
+    run: Mapping[str, Any],
+    split: Split,
+    card: ModelCard,
+    model_folder: Path,
+) -> _Measured:
+    """Calibrate a model on its development speakers and measure the exported file on its test speakers."""
+    if not split.development or not split.test:
+        raise TrainingRunError(
+            f"the run has {len(split.development)} clips for development and {len(split.test)} for test; expected both"
+            ": name their speakers in the configuration, or the runs of a cross-validation with --crossvalidation"
+        )
+    heard = [clip_segments(split.development, config.features, name) for name in CALIBRATED_ON]
+    logits = np.concatenate([clip_logits(network, clips, config.features) for clips in heard])
+    truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(CALIBRATED_ON))
+    temperature, threshold = _calibrate(logits, truth)
+    _write_card(replace(card, temperature=temperature, conformal_threshold=threshold), model_folder)
     classifier = Classifier.load(model_folder)
     evaluations = [
         evaluate(classifier, [clip for clip in split.test if clip.corpus == corpus], condition)
         for corpus in dict.fromkeys(clip.corpus for clip in split.test)
         for condition in CONDITIONS
     ]
-    protocol = _protocol(config, run)
-    metrics = {"protocol": protocol, "results": [_summary(result) for result in evaluations]}
-    card = replace(card, metrics=metrics, evaluated_languages=languages([result.corpus for result in evaluations]))
-    _write_card(card, model_folder)
-    readme = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        _card_values(config, network, card, evaluations, protocol)
+    return _Measured(temperature, threshold, evaluations, _protocol(config, run))
+
+
+def _by_crossvalidation(config: TrainingConfig, runs_folder: Path, corpora: Mapping[str, CorpusContents]) -> _Measured:
+    """Calibrate a model by what networks of its recipe made of speakers that they never heard, and measure those."""
+    runs = [run for run in read_runs(runs_folder)[0] if run.fold.isdigit()]
+    everyone = {name: replace(split, development=(), test=()) for name, split in config.corpora.items()}
+    if not runs or any(replace(run.config, seed=config.seed, corpora=everyone) != config for run in runs):
+        raise TrainingRunError(
+            f"{runs_folder} has {len(runs)} finished runs of folds; expected some, of the configuration of the run but "
+            "for seed and speakers left out, and a run that leaves out none"
+        )
+    listener = Listener(runs_folder, CONDITIONS, (), print)
+    splits = run_splits(runs, corpora)
+    unheard = {run.name: [clip for clip in splits[run.name].test if clip.corpus == "ravdess"] for run in runs}
+    heard = [listener.calibration_logits(run, unheard[run.name]) for run in runs]
+    temperature, threshold = _calibrate(*(np.concatenate(part) for part in zip(*heard, strict=True)))
+    evaluations = []
+    for corpus in dict.fromkeys(clip.corpus for split in splits.values() for clip in split.test):
+        labels = [label for label in config.labels if label in CORPORA[corpus].emotions]
+        clean = None
+        for condition in CONDITIONS:
+            found = joined(
+                [
+                    listener.hear(
+                        run, splits[run.name], [c for c in splits[run.name].test if c.corpus == corpus], condition
+                    )
+                    for run in runs
+                ]
+            )
+            probabilities = among(found.probabilities, config.labels, labels)
+            named = probabilities.argmax(axis=1)
+            clean = named if clean is None else clean
+            same = float((named == clean).mean())
+            evaluations.append(figures(probabilities, found.clips, labels, condition, found.thresholds, same))
+    return _Measured(
+        temperature, threshold, evaluations, _crossvalidation_protocol(config, runs, unheard, listener, splits)
     )
-    (model_folder / README_FILE).write_text(readme, encoding="utf-8")
+
+
+def _calibrate(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.intp]) -> tuple[float, float]:
+    """Return temperature and conformal threshold, rounded as ``model.yaml`` has them."""
+    temperature = round(fit_temperature(logits, truth), 4)
+    return temperature, round(fit_conformal_threshold(softmax(logits, temperature), truth), 6)
 
 
 def _heard(split: Split) -> dict[str, tuple[str, ...]]:
@@ -171,12 +261,46 @@ def _protocol(config: TrainingConfig, run: Mapping[str, Any]) -> str:
     )
     return (
         f"Speaker-independent, one split fixed in the configuration, one seed ({config.seed}). Test speakers ({held}) "
-        f"were used for nothing but these figures; temperature and conformal threshold were fitted on {development}; "
-        f"the network is that of the last of {run['epochs_done']} epochs, no epoch was chosen. Clips are brought to "
-        f"{config.features.sample_rate_hz} Hz, cut to their speech, sent through the condition and cut into segments "
-        "of at most 3 s. clean: nothing; g711: G.711 mu-law; gsm: GSM 06.10; opus: Opus at 12 kbit/s; noise20, noise10"
-        ": noise with the spectrum of speech at 20 and 10 dB, then G.711; loss3: 3% of the packets of 20 ms lost after "
-        "G.711. 95% intervals: bootstrap over speakers, 2,000 draws."
+        f"were used for nothing but these figures, which were measured on the model.onnx beside this file; temperature "
+        f"and conformal threshold were fitted on {development}; the network is that of the last of "
+        f"{run['epochs_done']} epochs, no epoch was chosen. {_how_clips_are_heard(config)}"
+    )
+
+
+def _crossvalidation_protocol(
+    config: TrainingConfig,
+    runs: Sequence[Run],
+    unheard: Mapping[str, Sequence[Clip]],
+    listener: Listener,
+    splits: Mapping[str, Split],
+) -> str:
+    by_seed: dict[int, list[float]] = {}
+    for run in runs:
+        found = listener.hear(run, splits[run.name], unheard[run.name], "g711")
+        uar = unweighted_average_recall(found.truth, found.probabilities.argmax(axis=1))
+        by_seed.setdefault(run.seed, []).append(uar)
+    seeds = "; ".join(
+        f"seed {seed}: {', '.join(f'{uar:.3f}' for uar in uars)}, mean {np.mean(uars):.3f}"
+        for seed, uars in by_seed.items()
+    )
+    return (
+        f"Speaker-independent cross-validation: {len(runs)} networks of this recipe, of the folds "
+        f"{', '.join(dict.fromkeys(run.fold for run in runs))} of configs/folds.yaml and the seeds "
+        f"{', '.join(map(str, by_seed))}, each measured on speakers that it never heard and calibrated on two others "
+        f"that it never heard; the last of {config.epochs} epochs, no epoch was chosen. RAVDESS, g711, UAR by fold: "
+        f"{seeds}. The network beside this file was trained by the same recipe on all of these speakers: it hears more "
+        "of them than any that was measured, and no figure here is its own. Its temperature and conformal threshold "
+        "were fitted on what the measured networks made of the RAVDESS speakers that they never heard. "
+        f"{_how_clips_are_heard(config)}"
+    )
+
+
+def _how_clips_are_heard(config: TrainingConfig) -> str:
+    return (
+        f"Clips are brought to {config.features.sample_rate_hz} Hz, cut to their speech, sent through the condition "
+        "and cut into segments of at most 3 s. clean: nothing; g711: G.711 mu-law; gsm: GSM 06.10; opus: Opus at 12 "
+        "kbit/s; noise20, noise10: noise with the spectrum of speech at 20 and 10 dB, then G.711; loss3: 3% of the "
+        "packets of 20 ms lost after G.711. 95% intervals: bootstrap over speakers, 2,000 draws."
     )
 
 
@@ -214,6 +338,9 @@ def _card_values(
             f"| **{label}** | {' | '.join(map(str, counts))} "
             f"| {figures.precision:.2f} | {figures.recall:.2f} | {figures.f1:.2f} |"
         )
+    teacher = " --teacher MODEL_BIN" if config.teacher else ""
+    training_options = f"{_corpus_options(config.corpora)} --noise ESC10_FOLDER{teacher}"
+    crossvalidated = not any(split.test for split in config.corpora.values())
     return {
         "name": card.name,
         "model_id": card.model_id,
@@ -230,6 +357,12 @@ def _card_values(
         "figures": rows,
         "confusion_of": f"{CORPORA[shown.corpus].title}, {shown.condition}, {shown.n} clips",
         "confusion": "\n".join(lines),
+        "training_options": training_options,
+        "crossvalidate": f"    python -m ser_model crossvalidate --config ser_model/configs/{config.name}.yaml "
+        f"--runs RUNS_FOLDER \\\n        {training_options}\n"
+        if crossvalidated
+        else "",
+        "crossvalidation": " --crossvalidation RUNS_FOLDER" if crossvalidated else "",
         "retrain_corpora": _corpus_options(config.corpora),
         "evaluate_corpora": _corpus_options(dict.fromkeys(result.corpus for result in evaluations)),
     }

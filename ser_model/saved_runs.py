@@ -29,7 +29,7 @@ from ser_model.train import CHECKPOINT_FILE, CURVES_FILE, Split, TrainingConfig,
 
 CACHE_FOLDER: Final = "report-cache"
 CALIBRATED_ON: Final = ("clean", "g711")
-"""The conditions that a temperature is fitted under, as `ser_model.export` does."""
+"""The conditions that a temperature is fitted under."""
 
 _RUN_NAME: Final = re.compile(r"(?P<fold>[A-Za-z0-9]+)-(?P<seed>\d+)")
 # The code that logits follow from, besides the checkpoint.
@@ -182,15 +182,22 @@ class Listener:
         if not split.development:
             return 1.0, 0.0
         if run.name not in self._calibrations:
-            heard = [self._logits(run, split.development, condition) for condition in CALIBRATED_ON]
-            logits = np.concatenate([mean_by_clip(rows, clip) for rows, clip, _ in heard])
-            truth = np.tile([run.config.labels.index(clip.emotion) for clip in split.development], len(CALIBRATED_ON))
+            logits, truth = self.calibration_logits(run, split.development)
             temperature = fit_temperature(logits, truth)
             self._calibrations[run.name] = (
                 temperature,
                 fit_conformal_threshold(softmax(logits, temperature), truth),
             )
         return self._calibrations[run.name]
+
+    def calibration_logits(
+        self, run: Run, clips: Sequence[Clip]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+        """Return the logits of clips, under each condition of `CALIBRATED_ON`, and the clips' classes."""
+        heard = [self._logits(run, clips, condition) for condition in CALIBRATED_ON]
+        logits = np.concatenate([mean_by_clip(rows, clip) for rows, clip, _ in heard])
+        truth = np.tile([run.config.labels.index(clip.emotion) for clip in clips], len(CALIBRATED_ON))
+        return logits, truth
 
     def _logits(
         self, run: Run, clips: Sequence[Clip], condition: str, longest_s: float = LONGEST_SEGMENT_S

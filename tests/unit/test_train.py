@@ -1,5 +1,6 @@
 """Training: speakers are never mixed, a clip's loss knows its corpus, and an interruption changes nothing."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import yaml
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
+from ser_model import crossvalidation  # noqa: E402
 from ser_model.__main__ import main  # noqa: E402
 from ser_model.classifier import Classifier, softmax  # noqa: E402
 from ser_model.conditions import CONDITIONS  # noqa: E402
 from ser_model.corpora import CORPORA, Clip, CorpusContents, read_corpus  # noqa: E402
+from ser_model.crossvalidation import fold_config  # noqa: E402
 from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError  # noqa: E402
 from ser_model.export import export_network, export_run  # noqa: E402
 from ser_model.features import FeatureSpec, dequantize  # noqa: E402
@@ -37,7 +40,8 @@ pytestmark = pytest.mark.torch
 
 SPEC = FeatureSpec()
 CONFIG_PATH = Path(__file__).parents[2] / "ser_model" / "configs" / "research.yaml"
-RESEARCH = TrainingConfig.load(CONFIG_PATH)
+# The configuration that ships leaves nobody out; its folds do.
+RESEARCH = fold_config(TrainingConfig.load(CONFIG_PATH), "5", seed=1)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +69,7 @@ def contents(corpus: str, speakers: list[str], per_emotion: int = 2) -> CorpusCo
 
 CORPUS_CONTENTS = {
     "ravdess": contents("ravdess", [f"{actor:02}" for actor in range(1, 21)]),
-    "emodb": contents("emodb", ["03", "08", "09", "10"]),
+    "emodb": contents("emodb", ["03", "08", "09", "10", "14"]),
     "tess": contents("tess", ["OA", "YA"]),
 }
 
@@ -104,8 +108,8 @@ def test_no_speaker_is_in_two_parts() -> None:
     assert not parts[0] & parts[2]
     assert not parts[1] & parts[2]
     assert parts[1] == {("ravdess", "15"), ("ravdess", "16")}
-    assert parts[2] == {("ravdess", actor) for actor in ("17", "18", "19", "20")} | {("emodb", "09"), ("emodb", "10")}
-    assert len(parts[0]) == 14 + 2 + 2
+    assert parts[2] == {("ravdess", actor) for actor in ("17", "18", "19", "20")} | {("emodb", "14")}
+    assert len(parts[0]) == 14 + 4 + 2
 
 
 def test_clips_of_emotions_that_the_model_lacks_are_left_out() -> None:
@@ -388,6 +392,41 @@ def test_a_run_without_development_or_test_speakers_is_not_exported(
     run(replace(tiny, epochs=1, corpora=corpora), tiny_corpus, tmp_path / "run")
     with pytest.raises(TrainingRunError, match="0 clips for development"):
         export_run(tmp_path / "run", tmp_path / "model", {"ravdess": read_corpus("ravdess", tiny_corpus)})
+
+
+def test_a_run_on_all_speakers_is_calibrated_and_measured_by_its_recipes_crossvalidation(
+    tmp_path: Path, tiny: TrainingConfig, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folds of the same recipe; the exported network hears everybody and its card has the folds' figures."""
+    folds = tmp_path / "folds.yaml"
+    held = {"1": ("03", "04"), "2": ("04", "03")}
+    folds.write_text(
+        yaml.safe_dump({fold: {"ravdess": {"development": [a], "test": [b]}} for fold, (a, b) in held.items()})
+    )
+    monkeypatch.setattr(crossvalidation, "FOLDS_FILE", folds)
+    corpora = {"ravdess": read_corpus("ravdess", tiny_corpus)}
+    everyone = replace(tiny, corpora={"ravdess": replace(tiny.corpora["ravdess"], development=(), test=())}, epochs=6)
+    crossvalidation.crossvalidate(everyone, list(held), [1], corpora, [], tmp_path / "runs", lambda line: None)
+    train(everyone, split_clips(everyone, corpora), [], tmp_path / "run", lambda line: None)
+    export_run(tmp_path / "run", tmp_path / "model", corpora, tmp_path / "runs")
+    card = Classifier.load(tmp_path / "model").card
+    assert card.heard_speakers == {"ravdess": ("01", "02", "03", "04")}
+    results = {result["condition"]: result for result in card.metrics["results"]}
+    assert (results["g711"]["n"], results["g711"]["speakers"]) == (12, ["03", "04"])
+    assert 0 < card.conformal_threshold < 1
+    for fold, (_, tested) in held.items():
+        figures = json.loads((tmp_path / "runs" / f"{fold}-1" / "figures.json").read_text())
+        assert f"{figures['g711']:.3f}" in card.metrics["protocol"], tested
+    assert "no figure here is its own" in card.metrics["protocol"]
+    readme = (tmp_path / "model" / "README.md").read_text()
+    assert "crossvalidate --config" in readme
+    assert "--crossvalidation RUNS_FOLDER" in readme
+    assert "$" not in readme
+
+    other = tmp_path / "other"
+    train(replace(everyone, epochs=1), split_clips(everyone, corpora), [], other, lambda line: None)
+    with pytest.raises(TrainingRunError, match="has 2 finished runs of folds; expected some, of the configuration"):
+        export_run(other, tmp_path / "second", corpora, tmp_path / "runs")
 
 
 def test_exporting_what_is_no_run_is_refused(tmp_path: Path) -> None:
