@@ -530,14 +530,20 @@ def load_run(run_folder: Path) -> tuple[TrainingConfig, EmotionNetwork, Mapping[
     Raises
     ------
     TrainingRunError
-        If the folder holds no checkpoint.
+        If the folder holds no checkpoint, or one of another network than today's.
     """
     if not (run_folder / CHECKPOINT_FILE).is_file():
         raise TrainingRunError(f"no {CHECKPOINT_FILE} in {run_folder}; expected the folder of a training run")
     config = TrainingConfig.load(run_folder / CONFIG_FILE)
     network = make_network(config)
     state = torch.load(run_folder / CHECKPOINT_FILE, weights_only=True)
-    network.load_state_dict(state["average"])
+    try:
+        network.load_state_dict(state["average"])
+    except RuntimeError as error:
+        raise TrainingRunError(
+            f"the checkpoint in {run_folder} is of another network than this code's; expected one that it trained: use "
+            f"the code that did, of which {RUN_FILE} names the commit"
+        ) from error
     run = yaml.safe_load((run_folder / RUN_FILE).read_text(encoding="utf-8"))
     return config, network.eval(), {**run, "epochs_done": state["epoch"]}
 

@@ -59,12 +59,15 @@ def _head(report: Report) -> list[str]:
     eight = report.conditions["g711"]
     folds = [name for name in report.runs if not name.startswith("random")]
     missing = report.n_expected - len(folds)
+    random = [name for name in report.runs if name not in folds]
     state = (
         f"All {report.n_expected} runs of the cross-validation are there."
         if missing <= 0
         else f"**{len(folds)} of {report.n_expected} runs: {', '.join(folds)}. What follows is of these alone, on "
         f"{len(eight.speakers)} of the corpus's speakers: not a final figure.**"
     )
+    if random:
+        state += f" Besides, of a random split: {', '.join(random)}."
     if report.unfinished:
         state += f" Not finished, so left out: {', '.join(report.unfinished)}."
     return [

@@ -68,6 +68,15 @@ def test_a_run_must_be_of_its_fold(tmp_path: Path) -> None:
         read_runs(tmp_path)
 
 
+def test_a_run_must_be_of_this_network(tmp_path: Path) -> None:
+    save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1))
+    state = torch.load(tmp_path / "1-1" / CHECKPOINT_FILE, weights_only=True)
+    state["average"].popitem()
+    torch.save(state, tmp_path / "1-1" / CHECKPOINT_FILE)
+    with pytest.raises(TrainingRunError, match="is of another network"):
+        read_runs(tmp_path)
+
+
 def test_runs_must_be_of_one_recipe(tmp_path: Path) -> None:
     save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1))
     save(tmp_path / "2-1", fold_config(replace(RESEARCH, learning_rate=0.1), "2", 1))
