@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shipped", type=Path, default=SHIPPED, help="model that ships or shipped (default: research)")
     parser.add_argument("--out", type=Path, default=Path("docs/model"), help="default: docs/model")
     parser.add_argument("--retrain", type=Path, metavar="CONFIG", help="train the runs that are missing, by this file")
+    parser.add_argument("--teacher", type=Path, help="weights of the teacher, where runs are trained by one")
     parser.add_argument("--folds", nargs="+", default=list(FOLDS), help="default: 1 to 5")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="default: 1 2 3")
     return parser
@@ -123,13 +124,16 @@ def _retrain(options: argparse.Namespace, corpora: Mapping[str, CorpusContents])
     """Train the runs that the folder lacks, the random split's too."""
     from ser_model.conditions import read_noises
     from ser_model.crossvalidation import RANDOM_FOLD, crossvalidate
+    from ser_model.teacher import SpeechEncoder, encode_clips
     from ser_model.train import TrainingConfig
 
     config = TrainingConfig.load(options.retrain)
+    rate_hz = config.features.sample_rate_hz
+    encode = encode_clips(SpeechEncoder.load(options.teacher), rate_hz) if options.teacher else None
     trained_on = {name: contents for name, contents in corpora.items() if name in config.corpora}
-    noises = read_noises(options.noise, config.features.sample_rate_hz, "train") if options.noise else []
-    crossvalidate(config, options.folds, options.seeds, trained_on, noises, options.runs, _print)
-    crossvalidate(config, [RANDOM_FOLD], options.seeds[:1], trained_on, noises, options.runs, _print)
+    noises = read_noises(options.noise, rate_hz, "train") if options.noise else []
+    for folds, seeds in ((options.folds, options.seeds), ([RANDOM_FOLD], options.seeds[:1])):
+        crossvalidate(config, folds, seeds, trained_on, noises, options.runs, _print, encode)
 
 
 def plain(value: Any) -> Any:

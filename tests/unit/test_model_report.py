@@ -193,7 +193,7 @@ def tiny_config(tmp_path: Path) -> Path:
     import yaml
 
     values = yaml.safe_load((Path(__file__).parents[2] / "ser_model" / "configs" / "research.yaml").read_text())
-    values["epochs"], values["batch_size"] = 1, 8
+    values["epochs"], values["batch_size"], values["teacher"] = 1, 8, None
     values["corpora"].pop("tess")
     values["corpora"]["ravdess"]["clips_an_epoch"] = values["corpora"]["emodb"]["clips_an_epoch"] = 16
     path = tmp_path / "tiny.yaml"
