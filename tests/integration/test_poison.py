@@ -68,12 +68,14 @@ def a_call(voice: Callable[..., np.ndarray]) -> bytes:
     return content.getvalue()
 
 
-def task_of(objects: Mapping[str, bytes], staging: RunStaging, number: int = 0) -> ExtractTask:
+def task_of(
+    objects: Mapping[str, bytes], staging: RunStaging, number: int = 0, recording_timeout_s: int = 60
+) -> ExtractTask:
     recordings = tuple(
         Recording(key, f"s3://recordings/{key}", "etag", None, None, len(content), ("customer", "agent"))
         for key, content in objects.items()
     )
-    limits = {"recording_timeout_s": 2, "worker_memory_mb": 900}
+    limits = {"recording_timeout_s": recording_timeout_s, "worker_memory_mb": 900}
     return ExtractTask(number, recordings, staging, FeatureSpec(), ("customer",), None, "us-east-1", **limits)
 
 
@@ -119,7 +121,8 @@ def test_a_recording_that_ends_its_reader_ends_nobody_else(
     objects = {str(number): good if word == "good" else word.encode() for number, word in enumerate(files.split())}
     monkeypatch.setattr(extract_features, "SegmentExtractor", DeadlyDecoder)
     monkeypatch.setattr(extract_features, "s3_client", lambda *_: Store(objects))
-    result = extract(task_of(objects, staging))
+    limit_s = 4 if "HANG" in files else 60
+    result = extract(task_of(objects, staging, recording_timeout_s=limit_s))
     assert outcomes(staging, [result]) == {**dict.fromkeys(objects, "decoded"), **expected}
     counts = Counter(expected.values())
     assert (result.counts["decoded"], result.counts["quarantined"]) == (len(objects) - len(expected), len(expected))

@@ -728,7 +728,7 @@ def let_the_lease_end(storage: Storage) -> None:
 
 @pytest.mark.parametrize("earlier", [["run-1"], []], ids=["a day published before", "an empty warehouse"])
 def test_killed_at_any_change_the_next_run_heals_it(
-    staging: Storage, new_storage: NewStorage, earlier: list[str]
+    staging: Storage, new_storage: NewStorage, earlier: list[str], record_property: Callable[[str, object], None]
 ) -> None:
     """A reader in between sees the old day or the new, whole; the rerun is the same run or another by turns.
 
@@ -750,7 +750,9 @@ def test_killed_at_any_change_the_next_run_heals_it(
     new = content(undisturbed)
     assert new != old
     # On S3, where each takes seconds, every ninth: by the offset they fall on every kind of change.
-    for point in range(0, len(whole.done), 1 if isinstance(staging, LocalStorage) else 9):
+    points = range(0, len(whole.done), 1 if isinstance(staging, LocalStorage) else 9)
+    record_property("faults", len(points))
+    for point in points:
         after = point % 2 == 1
         rerun = other_run if after else run
         warehouse = prepared(f"killed {'after' if after else 'before'} {point}")
