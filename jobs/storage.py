@@ -167,7 +167,7 @@ class LocalStorage(Storage):
         self.group_reads = group_reads
         self._folder_mode, self._file_mode = (0o750, 0o640) if group_reads else (0o700, 0o600)
 
-    def _at(self, path: str) -> Path:
+    def _file(self, path: str) -> Path:
         """Where a path is, which leads nowhere else, whatever a name or a manifest holds."""
         if path.startswith("/") or ".." in path.split("/") or "\0" in path:
             raise StorageAccessDenied(
@@ -178,12 +178,12 @@ class LocalStorage(Storage):
 
     def read(self, path: str) -> bytes:  # noqa: D102 - as in Storage, here and below
         with _local_errors("read", self.location):
-            return self._at(path).read_bytes()
+            return self._file(path).read_bytes()
 
     def open_binary(self, path: str) -> BinaryIO:  # noqa: D102
         with _local_errors("read", self.location):
             try:
-                return self._at(path).open("rb")
+                return self._file(path).open("rb")
             except (IsADirectoryError, NotADirectoryError):
                 raise FileNotFoundError(f"{path} is no file") from None
 
@@ -206,7 +206,7 @@ class LocalStorage(Storage):
 
     def _put(self, path: str, fill: Callable[[BinaryIO], object], name_it: Callable[[Path, Path], object]) -> None:
         """Fill a file beside ``path``, then give it the name."""
-        target = self._at(path)
+        target = self._file(path)
 
         def put() -> None:
             # The name starts with a dot so that no reader's glob takes a half-written file for a whole one.
@@ -248,8 +248,8 @@ class LocalStorage(Storage):
 
     def delete(self, path: str) -> None:  # noqa: D102
         with _local_errors("deleted", self.location):
-            self._at(path).unlink(missing_ok=True)
-            parent = self._at(path).parent
+            self._file(path).unlink(missing_ok=True)
+            parent = self._file(path).parent
             with suppress(OSError):
                 while parent != self.folder:
                     parent.rmdir()
@@ -258,10 +258,10 @@ class LocalStorage(Storage):
     def files(self, prefix: str = "") -> Iterator[StoredFile]:  # noqa: D102
         with _local_errors("listed", self.location):
             # os.walk passes over folders that vanish meanwhile; by the whole path, as S3 sorts.
-            found = (Path(folder, name) for folder, _, names in os.walk(self._at(prefix)) for name in names)
+            found = (Path(folder, name) for folder, _, names in os.walk(self._file(prefix)) for name in names)
             for path in sorted(path.relative_to(self.folder).as_posix() for path in found):
                 with suppress(FileNotFoundError):
-                    yield StoredFile(path, self._at(path).stat().st_size)
+                    yield StoredFile(path, self._file(path).stat().st_size)
 
     def copy_in(self, source: Storage, source_path: str, path: str) -> None:  # noqa: D102
         if not isinstance(source, LocalStorage):
@@ -269,7 +269,7 @@ class LocalStorage(Storage):
             return
 
         def fill(part: BinaryIO) -> None:
-            with source._at(source_path).open("rb") as original:
+            with source._file(source_path).open("rb") as original:
                 shutil.copyfileobj(original, part, 1 << 20)
 
         self._put(path, fill, os.replace)
@@ -280,17 +280,17 @@ class LocalStorage(Storage):
         return pyarrow.fs.LocalFileSystem(), self.location
 
     def open_input(self, path: str) -> pyarrow.NativeFile:  # noqa: D102
-        self._at(path)
+        self._file(path)
         return super().open_input(path)
 
     def open_output(self, path: str) -> pyarrow.NativeFile:  # noqa: D102
         def create() -> pyarrow.NativeFile:
-            file = self._at(path)
+            file = self._file(path)
             file.touch(mode=0o600)
             file.chmod(self._file_mode)
             return super(LocalStorage, self).open_output(path)
 
-        return self._in_folder(self._at(path).parent, create)
+        return self._in_folder(self._file(path).parent, create)
 
     def options(self) -> dict[str, str]:  # noqa: D102
         return {"location": self.location, "group_reads": str(self.group_reads)}
