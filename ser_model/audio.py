@@ -162,7 +162,8 @@ class AudioReader:
             n_frames = int(BLOCK_S * rate_hz)
             if self._sound.subtype in _OF_16_BIT:
                 steps = self._sound.read(n_frames, dtype="int16", always_2d=True)
-                block: Samples = np.multiply(steps, np.float32(1 / 32768), dtype=np.float32)
+                # Channel by channel, as blocks are given: one pass less.
+                block: Samples = np.multiply(steps.T, np.float32(1 / 32768), dtype=np.float32, order="C").T
                 return block
             block = self._sound.read(n_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:

@@ -1,10 +1,12 @@
 """How something is said: loudness, pitch, pitch range and speaking rate of a segment.
 
 Pitch comes from the power spectra that the log-mel needs anyway: their inverse transform is the autocorrelation.
+Few of its lags are needed, so it is a product with a matrix of cosines, which takes less time than a transform.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,10 +38,13 @@ class PitchTrack:
         The likeliest pitch of each frame, float32 ``[shape=(frames,)]``.
     strength
         How periodic the frame is at it, 0 to 1, float32 ``[shape=(frames,)]``.
+    power
+        The sum of the frame's power spectrum, float32 ``[shape=(frames,)]``.
     """
 
     pitch_hz: npt.NDArray[np.float32]
     strength: npt.NDArray[np.float32]
+    power: npt.NDArray[np.float32]
 
     @property
     def voiced(self) -> npt.NDArray[np.bool_]:
@@ -83,33 +88,37 @@ class ProsodyExtractor:
         self.spec = spec
         self._min_lag = int(spec.sample_rate_hz / MAX_PITCH_HZ)
         self._max_lag = int(np.ceil(spec.sample_rate_hz / MIN_PITCH_HZ)) + 1
+        lags = np.arange(self._min_lag - 1, self._max_lag + 1)
+        bins = np.arange(spec.n_bins)
+        # The spectrum's other half is the mirror of this one, but for the bins at 0 and at half the rate.
+        mirrored = np.where((bins == 0) | (2 * bins == spec.window_length), 1, 2) / spec.window_length
+        cosines = mirrored[:, None] * np.cos(2 * np.pi / spec.window_length * np.outer(bins, lags))
         # Dividing by the window's own autocorrelation undoes its taper (Boersma 1993, IFA Proceedings 17).
-        window = hann_window(spec)
-        of_window = scipy.fft.irfft(np.square(np.abs(scipy.fft.rfft(window))), n=spec.window_length)
-        self._untaper = (of_window[0] / of_window[: self._max_lag + 1]).astype(np.float32)
-        lags = np.arange(self._min_lag, self._max_lag)
-        self._cost = (OCTAVE_COST * np.log2(lags / self._min_lag)).astype(np.float32)
+        of_window = scipy.fft.irfft(np.square(np.abs(scipy.fft.rfft(hann_window(spec)))), n=spec.window_length)
+        self._cosines = (cosines * (of_window[0] / of_window[lags])).astype(np.float32)
+        self._at_zero = mirrored.astype(np.float32)
+        # Less 1, so that what is no maximum can be set to 0, below all that is one.
+        self._cost = (OCTAVE_COST * np.log2(lags[1:-1] / self._min_lag) - 1).astype(np.float32)
 
-    def __call__(self, samples: Samples, power: PowerSpectra, track: PitchTrack) -> Prosody:
+    def __call__(self, samples: Samples, track: PitchTrack) -> Prosody:
         """Describe a segment.
 
         Parameters
         ----------
         samples
             The segment, float32 ``[shape=(n,)]`` at the specification's rate.
-        power
-            Its power spectra as `LogMel.power_spectra` gives them, float32 ``[shape=(frames, bins)]``.
         track
-            Its pitch in these frames.
+            Its pitch, as `track` gives it of its power spectra.
         """
-        heard = track.pitch_hz[track.voiced]
+        voiced = track.voiced
+        heard = np.sort(track.pitch_hz[voiced])
         enough = len(heard) >= MIN_VOICED_FRAMES
-        low, middle, high = np.percentile(heard, (10, 50, 90)) if enough else (np.nan, np.nan, np.nan)
+        low, middle, high = (_quantile(heard, share) if enough else math.nan for share in (0.1, 0.5, 0.9))
         return Prosody(
-            loudness_dbfs=float(10 * np.log10(np.mean(np.square(samples), dtype=np.float64) + 1e-12)),
-            pitch_hz=float(middle),
-            pitch_range_st=float(12 * np.log2(high / low)) if enough else np.nan,
-            speaking_rate_hz=self._nuclei(power, track.voiced) / (len(samples) / self.spec.sample_rate_hz),
+            loudness_dbfs=10 * math.log10(float(np.dot(samples, samples)) / len(samples) + 1e-12),
+            pitch_hz=middle,
+            pitch_range_st=12 * math.log2(high / low) if enough else math.nan,
+            speaking_rate_hz=self._nuclei(track.power, voiced) / (len(samples) / self.spec.sample_rate_hz),
         )
 
     def track(self, power: PowerSpectra) -> PitchTrack:
@@ -120,27 +129,35 @@ class ProsodyExtractor:
         power
             Power spectra, float32 ``[shape=(frames, bins)]``.
         """
-        first, end = self._min_lag, self._max_lag
-        correlation = scipy.fft.irfft(power, n=self.spec.window_length, axis=1)[:, : end + 1]
-        normalized = correlation * self._untaper
-        normalized /= np.maximum(correlation[:, :1], np.float32(1e-12))
-        before, at, after = (normalized[:, first + offset : end + offset] for offset in (-1, 0, 1))
+        correlation = power @ self._cosines
+        correlation *= (1 / np.maximum(power @ self._at_zero, np.float32(1e-12)))[:, None]
+        at = correlation[:, 1:-1]
         # Only a local maximum is a period: the slope down from lag zero is not.
-        maxima = (at >= before) & (at >= after)
-        best = np.argmax(np.where(maxima, at - self._cost, np.float32(-1)), axis=1)
+        merit = at - self._cost
+        merit *= (at >= correlation[:, :-2]) & (at >= correlation[:, 2:])
+        best = merit.argmax(axis=1)
         rows = np.arange(len(power))
-        before, at, after = before[rows, best], at[rows, best], after[rows, best]
+        before, at, after = (correlation[rows, best + offset] for offset in range(3))
         # The vertex of the parabola through three points places the maximum between the lags.
         curvature = before - 2 * at + after
         shift = np.where(curvature < -1e-6, 0.5 * (before - after) / np.minimum(curvature, -1e-6), 0.0)
-        pitch_hz = self.spec.sample_rate_hz / (first + best + np.clip(shift, -0.5, 0.5))
-        return PitchTrack(pitch_hz.astype(np.float32), np.clip(at, 0, 1).astype(np.float32))
+        pitch_hz = self.spec.sample_rate_hz / (self._min_lag + best + np.clip(shift, -0.5, 0.5))
+        return PitchTrack(pitch_hz.astype(np.float32), np.clip(at, 0, 1).astype(np.float32), power.sum(axis=1))
 
-    def _nuclei(self, power: PowerSpectra, voiced: npt.NDArray[np.bool_]) -> int:
-        """Count syllable nuclei: voiced peaks of intensity with a dip between them."""
-        intensity_db = 10 * np.log10(power.sum(axis=1) + 1e-10)
+    def _nuclei(self, power: npt.NDArray[np.float32], voiced: npt.NDArray[np.bool_]) -> int:
+        """Count syllable nuclei: voiced peaks of the frames' power with a dip between them."""
+        intensity_db = 10 * np.log10(power + 1e-10)
         audible = intensity_db.max() - 25
         # A margin lets a peak at the segment's edge count.
-        padded = np.pad(intensity_db, 1, constant_values=intensity_db.min() - NUCLEUS_DIP_DB)
+        margin = [intensity_db.min() - NUCLEUS_DIP_DB]
+        padded = np.concatenate((margin, intensity_db, margin))
         peaks, _ = find_peaks(padded, height=audible, prominence=NUCLEUS_DIP_DB)
         return int(voiced[peaks - 1].sum())
+
+
+def _quantile(ordered: npt.NDArray[np.float32], share: float) -> float:
+    """The quantile of ordered values, as `numpy.quantile` has it, which takes longer than the rest of a segment."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return low + (place - below) * (high - low)

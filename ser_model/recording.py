@@ -227,7 +227,7 @@ class SegmentExtractor:
         piece = _Piece(*span, evidence=voice_evidence(power, track))
         if not classified or len(samples) < self.speech.min_segment_s * self.features.sample_rate_hz:
             return piece
-        return replace(piece, prosody=self._prosody(samples, power, track), features=self._heard(samples, power))
+        return replace(piece, prosody=self._prosody(samples, track), features=self._heard(samples, power))
 
     def _heard(self, samples: npt.NDArray[np.float32], power: PowerSpectra) -> ModelInput:
         """What the classifier hears of a segment: of its spectra, which are there, or of its samples."""
@@ -270,7 +270,8 @@ class _Listener:
 
     def listen(self, block: npt.NDArray[np.float32]) -> None:
         """Take in a block, float32 ``[shape=(channels, n)]``, full scale 1."""
-        for samples, file in zip((block * _PCM16).astype(np.int16), self._kept, strict=True):
+        kept = np.multiply(block, _PCM16, dtype=np.float32, casting="unsafe", out=np.empty(block.shape, np.int16))
+        for samples, file in zip(kept, self._kept, strict=True):
             file.write(samples.data)
         if self._rest.size:
             block = np.concatenate((self._rest, block), axis=1)
@@ -295,6 +296,6 @@ class _Listener:
         file = self._kept[channel]
         file.seek(start * n_bytes)
         kept = np.frombuffer(file.read((end - start) * n_bytes), dtype=np.int16)
-        samples: npt.NDArray[np.float32] = kept.astype(np.float32) / _PCM16
+        samples: npt.NDArray[np.float32] = np.divide(kept, _PCM16, dtype=np.float32)
         samples -= samples.mean()
         return samples

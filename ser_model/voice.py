@@ -7,6 +7,7 @@ neighbouring pieces: hold music is long, and so is talk. Knows nothing of record
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -60,13 +61,13 @@ def voice_evidence(power: PowerSpectra, track: PitchTrack) -> float:
     """
     if len(power) < MIN_FRAMES:
         return 0.0
-    if track.voiced.mean() < MIN_VOICED_SHARE:
+    if _share(track.voiced) < MIN_VOICED_SHARE:
         return -MAX_EVIDENCE
-    total, (steady, gliding) = power.sum(axis=1), pitch_moves(track)
-    if _is_tone(power, total, gliding):
+    steady, gliding = pitch_moves(track)
+    if _is_tone(power, track.power, gliding):
         return -MAX_EVIDENCE
-    evidence = BIAS + np.dot((STEADY_WEIGHT, GLIDE_WEIGHT, LEVEL_WEIGHT), voice_features(total, steady, gliding))
-    return float(np.clip(evidence, -MAX_EVIDENCE, MAX_EVIDENCE))
+    evidence = BIAS + np.dot((STEADY_WEIGHT, GLIDE_WEIGHT, LEVEL_WEIGHT), voice_features(track.power, steady, gliding))
+    return min(max(float(evidence), -MAX_EVIDENCE), MAX_EVIDENCE)
 
 
 def voice_features(
@@ -87,13 +88,16 @@ def voice_features(
     logarithm of how much the level varies in dB.
     """
     level_db = 10 * np.log10(total + 1e-10)
-    return np.array([np.mean(steady), np.mean(gliding), np.log(np.std(level_db) + 0.5)])
+    variation_db = float(level_db.std())
+    return np.array([_share(steady), _share(gliding), math.log(variation_db + 0.5)])
 
 
 def pitch_moves(track: PitchTrack) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Whether the pitch stays, and whether it glides, from each frame to the next: bool ``[shape=(frames - 1,)]``."""
-    moves_st = np.abs(np.diff(12 * np.log2(track.pitch_hz)))
-    followed = track.voiced[1:] & track.voiced[:-1]
+    pitch_st = 12 * np.log2(track.pitch_hz)
+    moves_st = np.abs(pitch_st[1:] - pitch_st[:-1])
+    voiced = track.voiced
+    followed = voiced[1:] & voiced[:-1]
     return followed & (moves_st < STEADY_ST), followed & (moves_st >= STEADY_ST) & (moves_st < LEAP_ST)
 
 
@@ -136,8 +140,13 @@ def _is_tone(power: PowerSpectra, total: npt.NDArray[np.float32], gliding: npt.N
     """
     # The silence around a tone, and the frames half in it, say nothing of it.
     audible = total > TONE_AUDIBLE * total.max()
-    if np.sum(gliding & audible[1:]) >= TONE_GLIDES * np.sum(audible):
+    if np.count_nonzero(gliding & audible[1:]) >= TONE_GLIDES * np.count_nonzero(audible):
         return False
     sounding = power[audible]
     strongest = np.partition(sounding, -TONE_BINS, axis=1)[:, -TONE_BINS:].sum(axis=1)
-    return bool(np.mean(strongest > TONE_POWER * total[audible]) >= TONE_SHARE)
+    return _share(strongest > TONE_POWER * total[audible]) >= TONE_SHARE
+
+
+def _share(mask: npt.NDArray[np.bool_]) -> float:
+    """How much of a mask is true; numpy's mean takes as long as the figures that it is for."""
+    return np.count_nonzero(mask) / len(mask)

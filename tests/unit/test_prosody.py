@@ -17,7 +17,7 @@ RATE = SPEC.sample_rate_hz
 def describe(samples: np.ndarray) -> Prosody:
     extractor = ProsodyExtractor(SPEC)
     power = LogMel(SPEC).power_spectra(samples)
-    return extractor(samples, power, extractor.track(power))
+    return extractor(samples, extractor.track(power))
 
 
 @pytest.mark.parametrize("pitch_hz", [80, 100, 125, 160, 200, 250, 310, 400])
