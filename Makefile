@@ -8,11 +8,11 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING
+	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos lint docs \
-	sbom lock clean
+.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos lint bench \
+	docs sbom lock clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test: lint ## Check style and types and run every test that needs no more than m
 
 chaos: setup ## Inject every fault: killed processes, poisoned recordings, races, damage; print a table of what came of it.
 	@$(JOBS) -m tests.chaos
+
+bench: setup ## Measure speed and memory against other ways and write docs/benchmarks: [CALLS=folder of WAV calls] [QUICK=1].
+	@$(JOBS) -m tests.benchmarks $(if $(CALLS),--calls "$$CALLS") $(if $(QUICK),--quick)
 
 docs: setup ## Write the pages of docs/ that are made from the code (formats.md tries every format: 40 s).
 	@$(JOBS) -m schemas.reference > docs/tables.md

@@ -1,7 +1,7 @@
 """classify_emotions: the emotion of each segment, by the CNN in ONNX Runtime.
 
-A Spark task reads a file of staged segments, classifies those that have features in batches across recordings,
-and writes the day's ``emotion_log``, ready to be published.
+A Spark task reads a file of staged segments, classifies those that have features in batches across recordings, and
+writes the day's ``emotion_log``, ready to be published. A day of one file is classified by this process.
 """
 
 from __future__ import annotations
@@ -69,11 +69,10 @@ def run(context: StepContext) -> Mapping[str, float]:
             raise StepOrderError(
                 f"staged features are of specification {found}, the model needs {expected}; run extract_features again"
             )
-    results: list[ClassifyResult] = []
-    if files:
-        spark = spark_session("callmood classify_emotions", settings)
-        tasks = [ClassifyTask(number, file, staging, model, settings.batch_size) for number, file in enumerate(files)]
-        results = run_tasks(spark, classify, tasks, "classify_emotions")
+    spark = spark_session("callmood classify_emotions", settings) if len(files) > 1 else None
+    tasks = [ClassifyTask(number, file, staging, model, settings.batch_size) for number, file in enumerate(files)]
+    results: list[ClassifyResult] = run_tasks(spark, classify, tasks, "classify_emotions")
+    if spark is not None:
         spark.stop()
     staging.commit(EMOTION_LOG, [result.emotion_log for result in results])
     return totals([NOTHING_YET, *(result.counts for result in results)])

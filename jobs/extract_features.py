@@ -1,9 +1,10 @@
 """extract_features: from recordings to speech segments with log-mel and prosody.
 
-Spark divides the plan over its workers by bytes; each fetches its recordings from S3 (the next while it computes on
-this one), reads them once, and writes the staged tables ``segments`` and ``call_audio``. A recording that cannot
-be read ends as a row with its reason; it never stops the others. Nor does one that kills whoever decodes it: a worker
-reads its share in a process of its own (``jobs.own_process``), and where that dies twice, looks for the culprit.
+Spark divides the plan over its workers by bytes; a day that is one worker's share is read without Spark. Each fetches its
+recordings from S3 (the next while it computes on this one), reads them once, and writes the staged tables
+``segments`` and ``call_audio``. A recording that cannot be read ends as a row with its reason; it never stops the
+others. Nor does one that kills whoever decodes it: a share is read in a process of its own (``jobs.own_process``), and
+where that dies twice, looks for the culprit.
 """
 
 from __future__ import annotations
@@ -161,9 +162,11 @@ def run(context: StepContext) -> Mapping[str, float]:
     ]
     results: list[ExtractResult] = []
     if recordings:
-        spark = spark_session("callmood extract_features", settings)
         sizes = [recording.size_bytes for recording in recordings]
-        n_parts = max(2 * spark.sparkContext.defaultParallelism, -(-sum(sizes) // (settings.partition_mb * 2**20)))
+        n_parts, spark = -(-sum(sizes) // (settings.partition_mb * 2**20)), None
+        if n_parts > 1:
+            spark = spark_session("callmood extract_features", settings)
+            n_parts = max(n_parts, 2 * spark.sparkContext.defaultParallelism)
         tasks = [
             ExtractTask(
                 number=number,
@@ -179,7 +182,8 @@ def run(context: StepContext) -> Mapping[str, float]:
             for number, part in enumerate(balanced(sizes, n_parts))
         ]
         results = run_tasks(spark, extract, tasks, "extract_features")
-        spark.stop()
+        if spark is not None:
+            spark.stop()
 
     counts = totals([NOTHING_YET, *(result.counts for result in results)])
     _check_failures(counts, len(recordings))
@@ -390,7 +394,7 @@ def _read(
         "nonspeech_s": found.nonspeech_s,
         "pauses": [{"start_s": start, "end_s": end} for start, end in found.pauses_s],
     }
-    return row, _segment_rows(recording, found, staging)
+    return row, segment_rows(recording, found, staging)
 
 
 def _blank(recording: Recording, staging: RunStaging) -> dict[str, Any]:
@@ -408,7 +412,8 @@ def _quarantined(row: dict[str, Any], error: RecordingError) -> dict[str, Any]:
     return {**row, "status": "quarantined", "reason_code": error.reason_code, "detail": str(error)}
 
 
-def _segment_rows(recording: Recording, found: RecordingSegments, staging: RunStaging) -> list[dict[str, Any]]:
+def segment_rows(recording: Recording, found: RecordingSegments, staging: RunStaging) -> list[dict[str, Any]]:
+    """The rows of ``segments`` of a recording."""
     rows = []
     for segment in found.segments:
         row: dict[str, Any] = {

@@ -13,6 +13,7 @@ import logging
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -233,8 +234,12 @@ def _is_erased(stored: StoredRecording, suppressions: Suppressions, erased: Set[
 
 
 def _objects(client: Any, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
-    with s3_errors(f"s3://{bucket}"):
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    """The objects below a prefix; a page is fetched while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as ahead, s3_errors(f"s3://{bucket}"):
+        pages = iter(client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+        fetched = ahead.submit(next, pages, None)
+        while (page := fetched.result()) is not None:
+            fetched = ahead.submit(next, pages, None)
             yield from page.get("Contents", [])
 
 

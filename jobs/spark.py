@@ -1,8 +1,7 @@
 """The Spark session, and staged tables as Spark reads and writes them.
 
 Audio and features never cross into the JVM: tasks are plain Python over parts of the plan, and write their Parquet
-files themselves (``run_tasks``). Only rows that Spark SQL works on pass through it, by the data source ``staged``
-(``read_staged``) and ``write_staged``.
+files themselves (``run_tasks``). Only rows that Spark SQL works on pass through it (``read_staged``, ``write_staged``).
 """
 
 from __future__ import annotations
@@ -13,23 +12,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+from typing import TYPE_CHECKING, TypeVar
 
 from jobs.discretion import ids_are_shown, show_ids, start_logging
 from jobs.errors import JobError, SettingsError, TaskFailed, TaskRefused
 from jobs.settings import ROOT
 from jobs.staging import RunStaging, StagedFile
-from jobs.storage import storage_from_options
-from schemas import STAGED_TABLES
 from schemas.errors import SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
     from jobs.settings import Settings
     from schemas.table import Table
@@ -55,7 +48,6 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("WARN")
-    session.dataSource.register(StagedSource)
     return session
 
 
@@ -80,10 +72,11 @@ def _complete_environment() -> None:
 
 
 def run_tasks(
-    spark: SparkSession, work: Callable[[Task], Result], tasks: Sequence[Task], progress: str
+    spark: SparkSession | None, work: Callable[[Task], Result], tasks: Sequence[Task], progress: str
 ) -> list[Result]:
     """Run ``work`` on every task, one Spark task each, and return the results in the tasks' order.
 
+    Without a session this process runs them: a Spark session takes longer to start than a small day to compute.
     Spark may try a task twice, or twice at once; only one attempt's result is returned, so what a task wrote under
     names of its own counts once when the caller commits the names in the results.
 
@@ -92,8 +85,8 @@ def run_tasks(
     TaskRefused
         Where a task failed in a way that another try cannot heal.
     """
-    if not tasks:
-        return []
+    if spark is None:
+        return [work(task) for task in tasks]
     spark.sparkContext.setJobDescription(progress)
 
     shown = ids_are_shown()
@@ -129,9 +122,18 @@ class _Refused:
 
 
 def read_staged(spark: SparkSession, staging: RunStaging, table: Table) -> DataFrame:
-    """A staged table as Spark sees it, a partition a file."""
-    options = {**staging.storage.options(), "call_date": staging.call_date.isoformat(), "run_id": staging.run_id}
-    return spark.read.format("staged").options(**options, table=table.name).load()
+    """A staged table as Spark sees it, a partition a file of its manifest."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    files = staging.manifest(table).files
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column("id").to_pylist():
+                yield from staging.read_file(table, files[number])
+
+    numbers = spark.range(0, len(files), numPartitions=max(1, len(files)))
+    return numbers.mapInArrow(read, from_arrow_schema(table.schema))
 
 
 def write_staged(frame: DataFrame, staging: RunStaging, table: Table) -> int:
@@ -147,54 +149,6 @@ def write_staged(frame: DataFrame, staging: RunStaging, table: Table) -> int:
 
     written = frame.mapInArrow(write, "path string, rows bigint, size_bytes bigint").collect()
     return staging.commit(table, [StagedFile(row.path, row.rows, row.size_bytes) for row in written]).rows
-
-
-class _FilePartition(InputPartition):
-    def __init__(self, file: StagedFile | None) -> None:
-        self.file = file
-
-
-class StagedSource(DataSource):
-    """A staged table, read through its manifest."""
-
-    @classmethod
-    def name(cls) -> str:
-        """The format's name in ``spark.read.format``."""
-        return "staged"
-
-    def _source(self) -> tuple[RunStaging, Table]:
-        options = self.options
-        storage = storage_from_options(options)
-        staging = RunStaging(storage, date.fromisoformat(options["call_date"]), options["run_id"])
-        return staging, STAGED_TABLES[options["table"]]
-
-    def schema(self) -> StructType:
-        """The table's schema, in Spark's types."""
-        from pyspark.sql.pandas.types import from_arrow_schema
-
-        return from_arrow_schema(self._source()[1].schema)
-
-    def reader(self, schema: StructType) -> StagedReader:  # noqa: ARG002 - the name is Spark's
-        """The reader of the table."""
-        return StagedReader(*self._source())
-
-
-class StagedReader(DataSourceReader):
-    """Reads the files that the manifest names, one a partition."""
-
-    def __init__(self, staging: RunStaging, table: Table) -> None:
-        self.staging = staging
-        self.table = table
-
-    def partitions(self) -> Sequence[InputPartition]:
-        """A partition a file; one empty partition where there is none, since Spark wants some."""
-        return [_FilePartition(file) for file in self.staging.manifest(self.table).files] or [_FilePartition(None)]
-
-    def read(self, partition: InputPartition) -> Iterator[Any]:
-        """Yield the file's record batches."""
-        assert isinstance(partition, _FilePartition)  # noqa: S101 - Spark hands back what partitions() made
-        if partition.file is not None:
-            yield from self.staging.read_file(self.table, partition.file)
 
 
 def balanced(sizes: Sequence[int], n_parts: int) -> list[list[int]]:

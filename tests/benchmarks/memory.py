@@ -1,0 +1,77 @@
+"""The memory of a worker: its peak and its growth over many recordings, and on a call of hours.
+
+``python -m tests.benchmarks.memory SHORT LONG_HOURS``: run in a process of its own by the benchmark, which prints
+one JSON object. What Spark's own worker adds, its interpreter and pyspark, is in it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+MB = 2**20
+
+
+def resident_mb() -> float:
+    """Memory that the process holds now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / MB
+
+
+def peak_mb() -> float:
+    """The most that it held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def call_of(samples: np.ndarray, seconds: float, rate_hz: int) -> io.BytesIO:
+    """A WAV of so many seconds of a call, repeated."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate_hz, 2, "ULAW", format="WAV") as sound:
+        left = round(seconds * rate_hz)
+        while left > 0:
+            sound.write(samples[:left])
+            left -= len(samples)
+    file.seek(0)
+    return file
+
+
+def main() -> None:
+    """Read many short recordings, then a long one, as a worker does."""
+    import pyspark.worker  # noqa: F401 - what Spark's worker has loaded before ours
+
+    import jobs.extract_features  # noqa: F401
+    from ser_model.classifier import Classifier
+    from ser_model.recording import SegmentExtractor
+
+    folder, number, hours = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    samples, rate_hz = soundfile.read(next(iter(sorted(folder.rglob("*.wav")))), dtype="int16", always_2d=True)
+    classifier = Classifier.load(Path("ser_model/models/research"))
+    extractor = SegmentExtractor(classifier.card.feature_spec, {"customer"})
+    recordings = [call_of(samples, seconds, rate_hz).getvalue() for seconds in (12, 16, 30, 45)]
+
+    def read(content: bytes) -> None:
+        found = extractor([io.BytesIO(content)])
+        classifier.probabilities([each.features for each in found.segments if each.features is not None])
+
+    held = []
+    for index in range(number):
+        read(recordings[index % len(recordings)])
+        if index % (number // 20) == 0:
+            held.append(resident_mb())
+    many_peak_mb = peak_mb()
+    read(call_of(samples, hours * 3600, rate_hz).getvalue())
+    half = len(held) // 2
+    growth_mb = float(np.mean(held[half:]) - np.mean(held[half // 2 : half]))
+    print(
+        json.dumps({"recordings": number, "peak_mb": many_peak_mb, "growth_mb": growth_mb, "long_peak_mb": peak_mb()})
+    )
+
+
+if __name__ == "__main__":
+    main()
