@@ -87,7 +87,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sample = make_sample_calls(out / "calls", DAY)
     with local_s3(out / "s3.log") as s3:
         upload_folder(s3, sample.folder, "recordings", ignore=(CONTACTS, TRUTH))
-        yield Place(out, _environment(s3, out, sample.contacts, "amazon-connect"))
+        # Shares of 1 MB, so that Spark's workers read them; the demo's own fit one share.
+        yield Place(out, {**_environment(s3, out, sample.contacts, "amazon-connect"), "CALLMOOD_PARTITION_MB": "1"})
 
 
 def spark_that_tells_all(folder: Path) -> Path:

@@ -119,6 +119,7 @@ def environment(s3: LocalS3, place: Path, **settings: str) -> dict[str, str]:
         "accept_non_commercial": "true",
         "coverage_degraded": "0",
         "spark_master": "local[2]",
+        "partition_mb": "1",  # so that Spark reads them
         **settings,
     }
     return {

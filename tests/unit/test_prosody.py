@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from ser_model.features import FeatureSpec, LogMel
 from ser_model.prosody import Prosody, ProsodyExtractor
@@ -55,3 +56,24 @@ def test_a_whisper_has_no_pitch() -> None:
     prosody = describe(np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.05)
     assert np.isnan(prosody.pitch_hz)
     assert np.isnan(prosody.pitch_range_st)
+
+
+def test_pitch_and_its_strength_are_those_of_the_whole_autocorrelation(voice: Callable[..., np.ndarray]) -> None:
+    samples = voice(2.0, 180, intonation_st=4) + np.random.default_rng(1).normal(0, 0.01, 2 * RATE).astype(np.float32)
+    power = LogMel(SPEC).power_spectra(samples)
+    extractor = ProsodyExtractor(SPEC)
+    track = extractor.track(power)
+
+    window = scipy.signal.get_window("hann", SPEC.window_length)
+    of_window = np.fft.irfft(np.abs(np.fft.rfft(window)) ** 2, SPEC.window_length)
+    correlation = np.fft.irfft(power.astype(np.float64), SPEC.window_length) / of_window
+    normalized = correlation / correlation[:, :1]
+    lags = np.rint(RATE / track.pitch_hz).astype(int)
+    around = np.stack([normalized[np.arange(len(power)), lags + offset] for offset in (-1, 0, 1)])
+    np.testing.assert_allclose(track.strength, np.clip(around.max(axis=0), 0, 1), atol=1e-4)
+
+    heard = track.pitch_hz[track.voiced]
+    low, middle, high = np.percentile(heard, (10, 50, 90))
+    prosody = extractor(samples, track)
+    assert prosody.pitch_hz == pytest.approx(middle, rel=1e-5)
+    assert prosody.pitch_range_st == pytest.approx(12 * np.log2(high / low), rel=1e-3)
