@@ -1,7 +1,7 @@
 """extract_features: from recordings to speech segments with log-mel and prosody.
 
-Spark divides the plan over its workers by bytes; a day that is one worker's share is read without Spark. Each fetches its
-recordings from S3 (the next while it computes on this one), reads them once, and writes the staged tables
+Spark divides the plan over its workers by bytes; a day that is one worker's share is read without Spark. Each fetches
+its recordings from S3 (the next while it computes on this one), reads them once, and writes the staged tables
 ``segments`` and ``call_audio``. A recording that cannot be read ends as a row with its reason; it never stops the
 others. Nor does one that kills whoever decodes it: a share is read in a process of its own (``jobs.own_process``), and
 where that dies twice, looks for the culprit.

@@ -215,6 +215,8 @@ def _environment(s3: LocalS3, out: Path, contacts: Path | None, layouts: str) ->
         "CALLMOOD_IDENTITY_KEY_FILE": str(key),
         # A demo shows what it makes of any folder; the report says how much that was.
         "CALLMOOD_COVERAGE_DEGRADED": "0",
+        # So small a day would be read without Spark: a demo shows the whole.
+        "CALLMOOD_PARTITION_MB": "1",
         # The shipped model is a research model; a demo is research.
         "CALLMOOD_ACCEPT_NON_COMMERCIAL": "true",
     }
