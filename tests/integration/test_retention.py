@@ -40,7 +40,7 @@ class Place:
 
     @property
     def warehouse(self) -> Warehouse:
-        return Warehouse(self.storage("warehouse"), lease_s=2.0)
+        return Warehouse(self.storage("warehouse"))
 
     def staging(self, day: date, begun: str) -> RunStaging:
         run = RunStaging(self.storage("staging"), day, f"{begun}-000000")
