@@ -22,10 +22,11 @@ from jobs.contacts import read_contacts
 from jobs.discretion import start_logging
 from jobs.errors import JobError
 from jobs.layouts import open_layouts, utc_dates
-from jobs.plan_recordings import list_day
+from jobs.plan_recordings import is_erased, list_day
 from jobs.settings import Settings, load_settings
 from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, call_date
 from jobs.storage import open_storage
+from jobs.suppressions import Suppressions
 from jobs.warehouse import Snapshot, Warehouse
 from schemas.reasons import REASONS
 
@@ -101,11 +102,13 @@ def _due_days(view: Snapshot, settings: Settings, night: date) -> list[DueDay]:
 
 
 def stored(settings: Settings, day: date) -> Objects:
-    """The objects of a day that could be recordings, as they are now."""
+    """The objects of a day that could be recordings, as they are now, but for those of erased people."""
     days = utc_dates(day, settings.zone)
     contacts = read_contacts(settings, [*days, days[-1] + timedelta(days=1)], needed=False).by_contact
+    suppressions = Suppressions.load(open_storage(settings.warehouse, settings), settings.identity_secret)
+    erased = suppressions.of_customers(contacts)
     listing = list_day(settings, open_layouts(settings), contacts, day)
-    return {(each.uri, each.etag) for each in listing.stored}
+    return {(each.uri, each.etag) for each in listing.stored if not is_erased(each, suppressions, erased)}
 
 
 def objects(recordings: pa.Table) -> Objects:

@@ -136,7 +136,7 @@ def run(context: StepContext) -> Mapping[str, float]:
     suppressions = Suppressions.load(open_storage(settings.warehouse, settings), settings.identity_secret)
     erased = suppressions.in_records(records)
     listing = list_day(settings, layouts, records.contacts, context.call_date)
-    stored = [each for each in listing.stored if not _is_erased(each, suppressions, erased)]
+    stored = [each for each in listing.stored if not is_erased(each, suppressions, erased)]
     records = suppressions.of_records(records, erased)
     rows = plan_rows(stored, layouts, records, opt_outs, _agent_ids(settings))
     plan = plan_table(rows, context.call_date, context.run_id)
@@ -224,7 +224,7 @@ def list_day(settings: Settings, layouts: Layouts, contacts: Mapping[str, Contac
     return Listing(stored, recorded_elsewhere, ignored)
 
 
-def _is_erased(stored: StoredRecording, suppressions: Suppressions, erased: Set[str]) -> bool:
+def is_erased(stored: StoredRecording, suppressions: Suppressions, erased: Set[str]) -> bool:
     """Whether the object is of somebody of whom everything was erased."""
     if not suppressions:
         return False

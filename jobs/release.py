@@ -47,7 +47,11 @@ def release(settings: Settings, wanted: pc.Expression) -> Mapping[date, int]:
     NothingToRelease
         Where there are none.
     """
-    warehouse = Warehouse(open_storage(settings.warehouse, settings), grace_s=settings.replaced_files_grace_s)
+    warehouse = Warehouse(
+        open_storage(settings.warehouse, settings),
+        grace_s=settings.replaced_files_grace_s,
+        secret=settings.identity_secret,
+    )
     # Of a recording whose key names no contact, the comparison is null: it is not what was asked for.
     wanted = pc.coalesce(wanted & (pc.field("status") != "released"), pc.scalar(False))
 

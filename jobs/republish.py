@@ -44,7 +44,11 @@ def republish(settings: Settings, run_id: str) -> RunStaging:
     DayLocked, StorageError
         As of `Warehouse.publish`.
     """
-    warehouse = Warehouse(open_storage(settings.warehouse, settings), grace_s=settings.replaced_files_grace_s)
+    warehouse = Warehouse(
+        open_storage(settings.warehouse, settings),
+        grace_s=settings.replaced_files_grace_s,
+        secret=settings.identity_secret,
+    )
     runs = warehouse.read("runs")
     found = runs.filter(pc.field("run_id") == run_id).to_pylist(maps_as_pydicts="strict")
     if not found:

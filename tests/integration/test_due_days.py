@@ -10,14 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from pydantic import SecretStr
 from sample_runs import figures, staged
 
 from jobs import due_days, plan_recordings, release, summarize_calls
 from jobs.due_days import DueDay
-from jobs.errors import NothingToRelease
+from jobs.errors import NothingToRelease, SettingsError
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
 from jobs.storage import LocalStorage
+from jobs.suppressions import Suppressed
 from jobs.warehouse import Warehouse
 from schemas import TABLES
 from tests.unit.listed_store import ListedStore
@@ -138,6 +140,19 @@ def test_a_pair_is_due_once_its_other_side_came(
     assert due_days.due_days(settings, NIGHT) == []
     store(key("a", YESTERDAY), key("b", YESTERDAY), key("c", YESTERDAY))
     assert due_days.due_days(settings, NIGHT) == [DueDay(YESTERDAY, came=1)]
+
+
+def test_no_day_is_due_for_who_was_erased(settings: Settings, publish: Publish, store: Callable[..., None]) -> None:
+    """Their objects lie in the store and are in no table, as if they had come since."""
+    publish(YESTERDAY, [recording("a", YESTERDAY)])
+    store(key("a", YESTERDAY), key("erased", YESTERDAY))
+    assert due_days.due_days(settings, NIGHT) == [DueDay(YESTERDAY, came=1)]
+    suppressed = Suppressed.of(b"k" * 32, contacts=["erased"], at=SEEN)
+    LocalStorage(settings.warehouse).write("_erasures/e/suppressed.json", suppressed.to_json())
+    keyed = settings.model_copy(update={"identity_key": SecretStr("k" * 32)})
+    assert due_days.due_days(keyed, NIGHT) == []
+    with pytest.raises(SettingsError, match="no key"):
+        due_days.due_days(settings, NIGHT)
 
 
 def test_the_lookback_ends(settings: Settings, publish: Publish, store: Callable[..., None]) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 from sample_runs import figures, staged
 
 from jobs import due_days, plan_recordings, republish
-from jobs.errors import NotRepublishable, ValidationFailed
+from jobs.errors import ErasedMeanwhile, NotRepublishable, SettingsError, ValidationFailed
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunSpec, RunStaging
 from jobs.step import EXIT_PERMANENT
 from jobs.storage import LocalStorage
+from jobs.suppressions import Suppressed
 from jobs.warehouse import DAY_TABLES, Warehouse
 from schemas import TABLES
 from schemas.staging import SEGMENTS
@@ -69,6 +71,20 @@ def test_the_day_is_again_what_the_run_published(settings: Settings, warehouse: 
     assert republish.main(["--run-id", RUNS[1]]) == 0
     assert rows(warehouse) == second
     assert warehouse.read("runs").num_rows == 4
+
+
+def test_a_run_that_has_somebody_who_was_erased_since_is_not_published_again(
+    settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = rows(warehouse)
+    contact = RunStaging(LocalStorage(settings.staging), DAY, RUNS[0]).read_table(TABLES["calls"])["contact_id"][0]
+    suppressed = Suppressed.of(b"k" * 32, contacts=[contact.as_py()], at=datetime(2026, 11, 22, tzinfo=UTC))
+    warehouse.storage.write("_erasures/e/suppressed.json", suppressed.to_json())
+    for key, says in (("k" * 32, ErasedMeanwhile), ("x" * 32, SettingsError)):
+        keyed = settings.model_copy(update={"identity_key": SecretStr(key)})
+        with pytest.raises(says):
+            republish.republish(keyed, RUNS[0])
+    assert rows(warehouse) == published
 
 
 @pytest.mark.parametrize(

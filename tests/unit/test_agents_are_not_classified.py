@@ -64,11 +64,10 @@ def classified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         monkeypatch.setattr(Classifier, "probabilities", spy)
         staging = RunStaging(LocalStorage(tmp_path), DAY, f"run-{len(list(tmp_path.rglob('segments')))}")
         recording = Recording("c1", "s3://r/c1.wav", "e", None, None, len(content), ("customer", "agent"))
-        extracted = extract_features.extract(
-            ExtractTask(0, (recording,), staging, card.feature_spec, tuple(roles), None, "us-east-1")
-        )
-        result = classify_emotions.classify(ClassifyTask(0, extracted.segments, staging, model, 64))
-        staging.commit(TABLES["emotion_log"], [result.emotion_log])
+        task = ExtractTask(0, (recording,), staging, card.feature_spec, tuple(roles), None, "us-east-1", 60, 4000)
+        extracted = extract_features.extract(task)
+        results = [classify_emotions.classify(ClassifyTask(0, file, staging, model, 64)) for file in extracted.segments]
+        staging.commit(TABLES["emotion_log"], [result.emotion_log for result in results])
         monkeypatch.setattr(Classifier, "probabilities", probabilities)
         return given, staging.read_table(TABLES["emotion_log"])
 
