@@ -34,7 +34,7 @@ DEADLY: Mapping[bytes, Callable[[], object]] = {
     b"KILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     b"EXIT": lambda: os._exit(1),
     b"HANG": lambda: time.sleep(300),
-    b"HUGE": lambda: [(bytearray(32 * 2**20), time.sleep(0.01)) for _ in range(10_000)],
+    b"HUGE": lambda: [(bytearray(64 * 2**20), time.sleep(0.01)) for _ in range(10_000)],
     b"RAM!": lambda: bytearray(2**62),
 }
 
@@ -75,7 +75,7 @@ def task_of(
         Recording(key, f"s3://recordings/{key}", "etag", None, None, len(content), ("customer", "agent"))
         for key, content in objects.items()
     )
-    limits = {"recording_timeout_s": recording_timeout_s, "worker_memory_mb": 900}
+    limits = {"recording_timeout_s": recording_timeout_s, "worker_memory_mb": 600}
     return ExtractTask(number, recordings, staging, FeatureSpec(), ("customer",), None, "us-east-1", **limits)
 
 
