@@ -32,10 +32,18 @@ def test_a_stage_within_another_counts_for_itself_alone() -> None:
     assert watch.seconds["outer"] == pytest.approx(0.05, abs=0.03)
 
 
-@pytest.mark.parametrize("outlives", [False, True])
-def test_processor_time_counts_what_outlives_its_parent(tmp_path: Path, outlives: bool) -> None:
-    child = f"[sys.executable, '-c', {BURN.format(seconds=0.5)!r}]"
-    parent = f"import subprocess, sys; subprocess.Popen({child})" + ("" if outlives else ".wait()")
+@pytest.mark.parametrize(
+    "parent",
+    [
+        pytest.param("{child}.wait()", id="waited for"),
+        pytest.param("{child}", id="an orphan"),
+        # as Spark's daemon does with its workers
+        pytest.param("import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); {child}.wait()", id="ignored"),
+    ],
+)
+def test_processor_time_counts_all_that_was_started(tmp_path: Path, parent: str) -> None:
+    child = f"subprocess.Popen([sys.executable, '-c', {BURN.format(seconds=0.8)!r}])"
+    script = "import subprocess, sys; " + parent.format(child=child)
     command = [
         sys.executable,
         "-m",
@@ -43,7 +51,7 @@ def test_processor_time_counts_what_outlives_its_parent(tmp_path: Path, outlives
         str(tmp_path / "s"),
         sys.executable,
         "-c",
-        parent,
+        script,
     ]
     subprocess.run(command, cwd=ROOT, check=True)
     assert float((tmp_path / "s").read_text()) > 0.5
