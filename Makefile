@@ -72,7 +72,7 @@ chaos: setup ## Inject every fault: killed processes, poisoned recordings, races
 	@$(JOBS) -m tests.chaos
 
 bench: setup ## Measure speed and memory against other ways and write docs/benchmarks: [CALLS=folder of WAV calls] [QUICK=1].
-	@$(JOBS) -m tests.benchmarks $(if $(CALLS),--calls "$$CALLS") $(if $(QUICK),--quick)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(JOBS) -m tests.benchmarks $(if $(CALLS),--calls "$$CALLS") $(if $(QUICK),--quick)
 
 docs: setup ## Write the pages of docs/ that are made from the code (formats.md tries every format: 40 s).
 	@$(JOBS) -m schemas.reference > docs/tables.md

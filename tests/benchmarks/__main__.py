@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer tries, smaller trials of memory and planning")
     parser.add_argument("--out", type=Path, default=DOCS, help="where the result is written (default: %(default)s)")
     options = parser.parse_args(argv)
+    if not os.environ.get("OMP_NUM_THREADS") == os.environ.get("OPENBLAS_NUM_THREADS") == "1":
+        print("expected OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1: start it by make bench", file=sys.stderr)
+        return 1
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         print("found 1 core; expected at least 2, one of which is the S3 server's", file=sys.stderr)
