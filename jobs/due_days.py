@@ -24,7 +24,7 @@ from jobs.errors import JobError
 from jobs.layouts import open_layouts, utc_dates
 from jobs.plan_recordings import is_erased, list_day
 from jobs.settings import Settings, load_settings
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, call_date
+from jobs.step import call_date, exit_status
 from jobs.storage import open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Snapshot, Warehouse
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         print(said(due_days(load_settings(), arguments.call_date)))  # noqa: T201 - the answer
     except JobError as error:
         log.error("%s", error)
-        return EXIT_PERMANENT if error.permanent else EXIT_TRANSIENT
+        return exit_status(permanent=error.permanent)
     return 0
 
 

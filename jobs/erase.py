@@ -17,7 +17,6 @@ import html
 import json
 import logging
 import re
-import secrets
 import sys
 import time
 import urllib.parse
@@ -36,8 +35,8 @@ from jobs.errors import DayLocked, ErasureIncomplete, JobError, WrongPerson
 from jobs.identity import keyed_hash
 from jobs.person import Held, Person, find
 from jobs.settings import Settings, code_version, load_settings
-from jobs.staging import STEPS, RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, step_main
+from jobs.staging import STEPS, RunStaging, new_run_id
+from jobs.step import StepContext, exit_status, step_main
 from jobs.storage import Storage, open_storage, s3_client, s3_errors
 from jobs.suppressions import FILE, FOLDER, Suppressed, Suppressions
 from jobs.warehouse import Warehouse
@@ -120,7 +119,7 @@ class Erasure:
         self._staging = open_storage(settings.staging, settings)
         self._reports = open_storage(settings.reports, settings)
         self._began = datetime.now(UTC)
-        self.name = f"{self._began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.name = new_run_id(self._began)
         self._done: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> Certificate:
@@ -194,7 +193,7 @@ class Erasure:
             self._done[f"table {table}", "rows erased, or freed of a reference"] += number
         for day in sorted(held.days):
             for left in reversed(range(ROUNDS)):
-                run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+                run_id = new_run_id()
                 staging = RunStaging(self._staging, day, run_id)
                 failed = next((step for step in STEPS["erasure"] if not self._step(step, staging)), None)
                 if failed is None:
@@ -404,7 +403,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         certificate = erasure.run()
     except (JobError, SchemaError) as error:
         log.error("the erasure is not done: %s", error)
-        return EXIT_PERMANENT if error.permanent else EXIT_TRANSIENT
+        return exit_status(permanent=error.permanent)
     for line in in_words(certificate):
         log.info("%s", line)
     log.info("the certificate is %s/%s/%s/certificate.json", settings.warehouse, FOLDER, certificate.erasure)

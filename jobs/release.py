@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -22,8 +21,8 @@ from jobs.discretion import start_logging
 from jobs.due_days import RETRY_DAYS
 from jobs.errors import DayPublishedAnew, JobError, NothingToRelease
 from jobs.settings import Settings, load_settings
-from jobs.staging import RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT
+from jobs.staging import RunStaging, new_run_id
+from jobs.step import exit_status
 from jobs.storage import open_storage
 from jobs.warehouse import RunFigures, Snapshot, Warehouse
 from schemas import TABLES
@@ -72,7 +71,7 @@ def _release(warehouse: Warehouse, settings: Settings, day: date, wanted: pc.Exp
         )
         if not released:
             return 0
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        run_id = new_run_id()
         staging = RunStaging(open_storage(settings.staging, settings), day, run_id)
         staging.write_table(QUARANTINE, rows)
         try:
@@ -120,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         released = release(load_settings(), pc.field(name) == value)
     except JobError as error:
         log.error("%s", error)
-        return EXIT_PERMANENT if error.permanent else EXIT_TRANSIENT
+        return exit_status(permanent=error.permanent)
     for day, number in released.items():
         log.info("%s: %d released", day, number)
     log.info(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import secrets
 import sys
-from datetime import UTC, datetime
 
 import pyarrow.compute as pc
 
@@ -19,8 +17,8 @@ from jobs.discretion import start_logging
 from jobs.errors import JobError, NotRepublishable, StepOrderError
 from jobs.release import last_figures
 from jobs.settings import Settings, load_settings
-from jobs.staging import RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, run_name
+from jobs.staging import RunStaging, new_run_id
+from jobs.step import StepContext, exit_status, run_name
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse
 from schemas.errors import SchemaError
@@ -58,7 +56,7 @@ def republish(settings: Settings, run_id: str) -> RunStaging:
     if warehouse.view(lambda view: view.last_run(day), ["runs"])["run_id"] == run_id:
         raise NotRepublishable(f"run {run_id} is what is published for {day}; expected an earlier one of the day")
     staging = RunStaging(open_storage(settings.staging, settings), day, run_id)
-    new = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    new = new_run_id()
     try:
         warehouse.publish(staging, last_figures(row, "undo"), as_run=new)
     except StepOrderError as error:
@@ -84,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         render_report.run(StepContext(settings, staging, arguments))
     except (JobError, SchemaError) as error:
         log.error("%s", error)
-        return EXIT_PERMANENT if error.permanent else EXIT_TRANSIENT
+        return exit_status(permanent=error.permanent)
     return 0
 
 

@@ -22,7 +22,7 @@ from jobs.errors import DayLocked, JobError
 from jobs.person import staged_rows
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT
+from jobs.step import exit_status
 from jobs.storage import Storage, StoredFile, open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Warehouse
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         locked = set() if arguments.dry_run else enforce(found, settings)
     except JobError as error:
         log.error("%s", error)
-        return EXIT_PERMANENT if error.permanent else EXIT_TRANSIENT
+        return exit_status(permanent=error.permanent)
     for line in in_words(found, locked):
         log.info("%s: %s", "would be deleted" if arguments.dry_run else "deleted", line)
     return 0

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -39,6 +39,11 @@ STEPS: Mapping[RunKind, tuple[str, ...]] = MappingProxyType(
 ALL_STEPS = (*_READING, "enrich_day", "erase_day", *_PUBLISHING)
 ROW_GROUP_ROWS = 8192
 PARTITION_COLUMN = "call_date"
+
+
+def new_run_id(at: datetime | None = None) -> str:
+    """Name a run by when it begins (now, unless told otherwise) and by chance: names sort by time."""
+    return f"{at or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 @dataclass(frozen=True)

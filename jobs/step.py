@@ -114,7 +114,12 @@ def _failed(marker: StepMarker, staging: RunStaging | None) -> int:
             staging.end(marker)
         except JobError as error:
             log.error("nor could the failure be recorded: %s", error)
-    return EXIT_PERMANENT if marker.permanent else EXIT_TRANSIENT
+    return exit_status(permanent=marker.permanent)
+
+
+def exit_status(*, permanent: bool) -> int:
+    """With what a command ends that failed: whether another try may help."""
+    return EXIT_PERMANENT if permanent else EXIT_TRANSIENT
 
 
 def call_date(text: str) -> date:

@@ -111,10 +111,6 @@ class Storage(ABC):
         """The pyarrow file system and the location's path in it."""
 
     @abstractmethod
-    def options(self) -> dict[str, str]:
-        """What ``storage_from_options`` makes this storage from in another process; no credentials."""
-
-    @abstractmethod
     def delta_options(self) -> dict[str, str]:
         """The storage options with which ``deltalake`` reaches this location."""
 
@@ -164,7 +160,6 @@ class LocalStorage(Storage):
     def __init__(self, folder: str | Path, *, group_reads: bool = False) -> None:
         self.folder = Path(folder).expanduser().absolute()
         self.location = str(self.folder)
-        self.group_reads = group_reads
         self._folder_mode, self._file_mode = (0o750, 0o640) if group_reads else (0o700, 0o600)
 
     def _file(self, path: str) -> Path:
@@ -292,9 +287,6 @@ class LocalStorage(Storage):
 
         return self._in_folder(self._file(path).parent, create)
 
-    def options(self) -> dict[str, str]:  # noqa: D102
-        return {"location": self.location, "group_reads": str(self.group_reads)}
-
     def delta_options(self) -> dict[str, str]:  # noqa: D102
         return {}
 
@@ -399,9 +391,6 @@ class S3Storage(Storage):
             options |= {"endpoint_override": host, "scheme": scheme}
         return pyarrow.fs.S3FileSystem(**options), self.location.removeprefix("s3://")
 
-    def options(self) -> dict[str, str]:  # noqa: D102
-        return {"location": self.location, "endpoint": self.endpoint or "", "region": self.region}
-
     def delta_options(self) -> dict[str, str]:  # noqa: D102
         options = {"AWS_REGION": self.region}
         if self.endpoint:
@@ -438,7 +427,7 @@ def open_storage(location: str, settings: StoreSettings) -> Storage:
 
 
 def storage_from_options(options: Mapping[str, str]) -> Storage:
-    """The storage that ``Storage.options`` described."""
+    """The storage of a location by plain words: location, and of S3 endpoint and region."""
     location = options["location"]
     if location.startswith("s3://"):
         return S3Storage(location, options["endpoint"] or None, options["region"])
