@@ -259,7 +259,9 @@ class RunStaging:
         """How many recordings the step's tasks have done."""
         tasks: dict[str, int] = {}
         for file in self.storage.files(f"{self.folder}/_progress/{step}"):
-            found = self._read_json(file.path.removeprefix(f"{self.folder}/"))
+            # A file that is being written is listed too, under a name of its own (Storage.files).
+            whole = file.path.endswith(".json")
+            found = self._read_json(file.path.removeprefix(f"{self.folder}/")) if whole else None
             if found is not None:
                 tasks[file.path] = found["done"]
         return sum(tasks.values())

@@ -100,7 +100,11 @@ class Storage(ABC):
 
     @abstractmethod
     def files(self, prefix: str = "") -> Iterator[StoredFile]:
-        """All files below ``prefix``, a folder's path, at any depth, sorted by path."""
+        """All files below ``prefix``, a folder's path, at any depth, sorted by path.
+
+        A local folder's include what writers have not finished, or left when they were killed, so that whoever clears
+        up finds it: ``.NAME.RANDOM`` until it is whole.
+        """
 
     @abstractmethod
     def copy_in(self, source: Storage, source_path: str, path: str) -> None:

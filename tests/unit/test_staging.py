@@ -253,6 +253,10 @@ def test_progress_is_the_sum_of_the_tasks(staging: RunStaging) -> None:
     staging.report_progress(NIGHT[1], "task0", 4, 5)
     staging.report_progress(NIGHT[1], "task1", 2, 3)
     assert staging.progress(NIGHT[1]) == 6
+    # A task that is writing: os.replace gives the file its name once it is whole.
+    being_written = staging.storage.folder / staging.folder / "_progress" / NIGHT[1] / ".task1.json.1f2e3d4c"
+    being_written.touch()
+    assert staging.progress(NIGHT[1]) == 6
     done(staging, NIGHT[0])
     staging.start_run(SPECS["night"])
     staging.begin(NIGHT[1])
