@@ -11,7 +11,8 @@ lock() {
 }
 lock uv --group uv
 lock jobs --group jobs
-lock dev --group jobs --group dev --group s3 --group demo --constraint requirements/jobs.txt
+lock dashboard --group jobs --group dashboard --constraint requirements/jobs.txt
+lock dev --group jobs --group dashboard --group dev --group s3 --group demo --constraint requirements/dashboard.txt
 lock java --group java
 lock airflow --group airflow
 lock airflow-dev --group airflow --group airflow-dev --constraint requirements/airflow.txt
