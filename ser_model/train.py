@@ -476,8 +476,10 @@ def train(
     TeacherError
         If the configuration has a teacher and there is no `encode`, or it has too few speakers to learn from.
     """
-    teacher = _make_teacher(config, split.train, encode)
+    if config.teacher and encode is None:
+        raise TeacherError("the configuration has a teacher; expected its weights: name their file with --teacher")
     _start_run(config, run_folder)
+    teacher = _make_teacher(config, split.train, encode)
     torch.manual_seed(config.seed)
     loader = EpochLoader(config, split.train, read_training_samples(split.train, config.features), noises, teacher)
     development = clip_segments(split.development, config.features, "g711")
@@ -510,10 +512,8 @@ def train(
 
 
 def _make_teacher(config: TrainingConfig, clips: Sequence[Clip], encode: Encode | None) -> Teacher | None:
-    if config.teacher is None:
+    if config.teacher is None or encode is None:
         return None
-    if encode is None:
-        raise TeacherError("the configuration has a teacher; expected its weights: name their file with --teacher")
     return Teacher(clips, [encode(clip) for clip in clips], config.labels, config.teacher.labelled_by, config.seed)
 
 
