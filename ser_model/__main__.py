@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a network")
     train.add_argument("--run", type=Path, required=True, help="run folder; a run in it is resumed")
+    train.add_argument("--init", type=Path, metavar="MODEL", help="model folder to start from, instead of from nothing")
     _add_training(train)
     train.set_defaults(command=_train)
 
@@ -234,7 +235,7 @@ def _train(options: argparse.Namespace) -> None:
     config, corpora, noises, encode = _training(options)
     split = split_clips(config, corpora)
     print(f"{len(split.train)} clips to train on, {len(split.development)} for development", flush=True)
-    train(config, split, noises, options.run, _say, encode)
+    train(config, split, noises, options.run, _say, encode, options.init)
     print(f"trained: {options.run}; next: python -m ser_model export --run {options.run} --model FOLDER ...")
 
 

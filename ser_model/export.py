@@ -35,10 +35,11 @@ from ser_model.evaluate import (
     unweighted_average_recall,
 )
 from ser_model.features import FeatureSpec
+from ser_model.fine_tuning import Ancestor
 from ser_model.network import EmotionNetwork
 from ser_model.predictions import joined
 from ser_model.saved_runs import CALIBRATED_ON, Listener, Run, read_runs, run_splits
-from ser_model.train import Split, TrainingConfig, clip_logits, load_run, split_clips
+from ser_model.train import Split, TrainingConfig, clip_logits, load_run, run_ancestor, split_clips
 
 README_FILE: Final = "README.md"
 OPSET: Final = 18
@@ -83,6 +84,7 @@ def export_run(
     """
     config, network, run = load_run(run_folder)
     split = split_clips(config, corpora)
+    ancestor = run_ancestor(run)
     model_folder.mkdir(parents=True, exist_ok=True)
     export_network(network, config.features, model_folder / NETWORK_FILE)
     card = ModelCard(
@@ -95,10 +97,10 @@ def export_run(
         conformal_threshold=0.0,
         commercial_use=config.commercial_use,
         license=config.license,
-        corpora=tuple(config.corpora),
+        corpora=tuple(dict.fromkeys((*(ancestor.corpora if ancestor else ()), *config.corpora))),
         training_commit=run["commit"],
         metrics={},
-        heard_speakers=_heard(split),
+        heard_speakers=_heard(split, ancestor),
     )
     if runs_folder is None:
         measured = _by_held_speakers(config, network, run, split, card, model_folder)
@@ -114,7 +116,7 @@ def export_run(
     )
     _write_card(card, model_folder)
     readme = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        _card_values(config, network, card, evaluations, measured.protocol)
+        _card_values(config, network, card, evaluations, measured.protocol, ancestor)
     )
     (model_folder / README_FILE).write_text(readme, encoding="utf-8")
     Classifier.load(model_folder)
@@ -191,8 +193,8 @@ def _calibrate(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.intp]) -> 
     return temperature, round(fit_conformal_threshold(softmax(logits, temperature), truth), 6)
 
 
-def _heard(split: Split) -> dict[str, tuple[str, ...]]:
-    heard: dict[str, set[str]] = {}
+def _heard(split: Split, ancestor: Ancestor | None) -> dict[str, tuple[str, ...]]:
+    heard = {corpus: set(speakers) for corpus, speakers in ancestor.heard_speakers.items()} if ancestor else {}
     for clip in (*split.train, *split.development):
         heard.setdefault(clip.corpus, set()).add(clip.speaker)
     return {corpus: tuple(sorted(speakers)) for corpus, speakers in heard.items()}
@@ -318,9 +320,10 @@ def _card_values(
     card: ModelCard,
     evaluations: Sequence[Evaluation],
     protocol: str,
+    ancestor: Ancestor | None,
 ) -> dict[str, str]:
     corpora = "\n".join(
-        f"| {CORPORA[name].title} | {CORPORA[name].license} | {CORPORA[name].source} |" for name in config.corpora
+        f"| {CORPORA[name].title} | {CORPORA[name].license} | {CORPORA[name].source} |" for name in card.corpora
     )
     rows = "\n".join(
         f"| {CORPORA[r.corpus].title}, {len(r.speakers)} speakers | {r.condition} | {r.n} | {r.uar:.3f} "
@@ -339,7 +342,8 @@ def _card_values(
             f"| {figures.precision:.2f} | {figures.recall:.2f} | {figures.f1:.2f} |"
         )
     teacher = " --teacher MODEL_BIN" if config.teacher else ""
-    training_options = f"{_corpus_options(config.corpora)} --noise ESC10_FOLDER{teacher}"
+    init = " --init MODEL_FOLDER" if ancestor else ""
+    training_options = f"{_corpus_options(config.corpora)} --noise ESC10_FOLDER{teacher}{init}"
     crossvalidated = not any(split.test for split in config.corpora.values())
     return {
         "name": card.name,
@@ -350,7 +354,7 @@ def _card_values(
         "temperature": f"{card.temperature:g}",
         "conformal_threshold": f"{card.conformal_threshold:g}",
         "feature_hash": card.feature_spec.hash,
-        "commit": card.training_commit,
+        "commit": card.training_commit + (f", starting from {ancestor.model_id}" if ancestor else ""),
         "corpora": corpora,
         "languages": ", ".join(card.evaluated_languages),
         "protocol": textwrap.fill(protocol, _CARD_WIDTH),

@@ -27,6 +27,7 @@ from ser_model.corpora import CORPORA, Clip, CorpusContents, clip_samples, trim_
 from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError
 from ser_model.evaluate import clip_segments, mean_by_clip, unweighted_average_recall
 from ser_model.features import FeatureSpec, LogMel, ModelInput, Samples, dequantize, padded_length
+from ser_model.fine_tuning import Ancestor, load_weights, read_ancestor
 from ser_model.network import EmotionNetwork
 from ser_model.taxonomy import EMOTIONS
 from ser_model.teacher import EMBEDDING_SIZE, Encode, Teacher
@@ -451,6 +452,7 @@ def train(
     run_folder: Path,
     report: Callable[[str], None],
     encode: Encode | None = None,
+    start_from: Path | None = None,
 ) -> EmotionNetwork:
     """Train a network, from the run folder's checkpoint on where there is one.
 
@@ -468,17 +470,20 @@ def train(
         Called with a line of progress an epoch.
     encode
         Gives the teacher's view of a clip, where the configuration has a teacher.
+    start_from
+        A model's folder: the network begins with its weights (`ser_model.fine_tuning`), not with random ones.
 
     Raises
     ------
     TrainingRunError
-        If the folder holds a run of another configuration.
+        If the folder holds a run of another configuration or beginning, or the run may not start from that model.
     TeacherError
         If the configuration has a teacher and there is no `encode`, or it has too few speakers to learn from.
     """
     if config.teacher and encode is None:
         raise TeacherError("the configuration has a teacher; expected its weights: name their file with --teacher")
-    _start_run(config, run_folder)
+    ancestor = _read_ancestor(start_from, config, split) if start_from else None
+    _start_run(config, ancestor, run_folder)
     teacher = _make_teacher(config, split.train, encode)
     torch.manual_seed(config.seed)
     loader = EpochLoader(config, split.train, read_training_samples(split.train, config.features), noises, teacher)
@@ -486,6 +491,8 @@ def train(
     truth = np.array([config.labels.index(clip.emotion) for clip in split.development])
     state = _TrainingState(config, config.epochs * loader.n_batches)
     done = state.resume(run_folder)
+    if start_from and not done:
+        state.begin_with(start_from, config.labels, next(loader.batches(0)).log_mel)
     if done:
         report(f"resuming after epoch {done}")
     started = time.monotonic()
@@ -509,6 +516,13 @@ def train(
             + f"  {elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left"
         )
     return state.average.eval()
+
+
+def _read_ancestor(model_folder: Path, config: TrainingConfig, split: Split) -> Ancestor:
+    held_back: dict[str, set[str]] = {}
+    for clip in (*split.development, *split.test):
+        held_back.setdefault(clip.corpus, set()).add(clip.speaker)
+    return read_ancestor(model_folder, config.labels, config.features, config.commercial_use, held_back)
 
 
 def _make_teacher(config: TrainingConfig, clips: Sequence[Clip], encode: Encode | None) -> Teacher | None:
@@ -579,6 +593,11 @@ class _TrainingState:
         for averaged, newest in zip(_float_state(self.average), _float_state(self.student.network), strict=True):
             averaged.lerp_(newest, 1 - decay)
 
+    def begin_with(self, model_folder: Path, labels: Sequence[str], examples: Tensor) -> None:
+        """Begin with a model's weights."""
+        load_weights(self.student.network, model_folder, labels, examples)
+        self.average.load_state_dict(self.student.network.state_dict())
+
     def resume(self, run_folder: Path) -> int:
         """Bring everything to the last checkpoint, where there is one, and return the epochs that are done."""
         path = run_folder / CHECKPOINT_FILE
@@ -620,18 +639,26 @@ def _train_epoch(state: _TrainingState, loader: EpochLoader, config: TrainingCon
     return float(np.mean(losses))
 
 
-def _start_run(config: TrainingConfig, run_folder: Path) -> None:
+def run_ancestor(run: Mapping[str, Any]) -> Ancestor | None:
+    """Return what a run started from, by what its ``run.yaml`` says; None where it started from nothing."""
+    return Ancestor.from_dict(run["started_from"]) if run.get("started_from") else None
+
+
+def _start_run(config: TrainingConfig, ancestor: Ancestor | None, run_folder: Path) -> None:
     """Write down what is run, or refuse a folder of another run."""
     run_folder.mkdir(parents=True, exist_ok=True)
     config_path = run_folder / CONFIG_FILE
     if config_path.exists():
-        if TrainingConfig.load(config_path) != config:
+        begun = run_ancestor(yaml.safe_load((run_folder / RUN_FILE).read_text(encoding="utf-8")))
+        if TrainingConfig.load(config_path) != config or begun != ancestor:
             raise TrainingRunError(
-                f"{run_folder} holds a run of another configuration; expected an empty folder or the same "
-                "configuration: choose another --run folder"
+                f"{run_folder} holds a run of another configuration or --init; expected an empty folder or the same: "
+                "choose another --run folder"
             )
         return
-    run = {"commit": code_version(), "torch": str(torch.__version__)}
+    run: dict[str, Any] = {"commit": code_version(), "torch": str(torch.__version__)}
+    if ancestor:
+        run["started_from"] = ancestor.to_dict()
     (run_folder / RUN_FILE).write_text(yaml.safe_dump(run), encoding="utf-8")
     # Last: a folder with a configuration is a run that has begun.
     config_path.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")

@@ -23,6 +23,7 @@ from ser_model.crossvalidation import fold_config  # noqa: E402
 from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError  # noqa: E402
 from ser_model.export import export_network, export_run  # noqa: E402
 from ser_model.features import FeatureSpec, dequantize  # noqa: E402
+from ser_model.fine_tuning import load_weights  # noqa: E402
 from ser_model.network import EmotionNetwork  # noqa: E402
 from ser_model.teacher import Encode  # noqa: E402
 from ser_model.train import (  # noqa: E402
@@ -256,7 +257,7 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiny() -> TrainingConfig:
     values = RESEARCH.to_dict()
     values["corpora"] = {"ravdess": {"clips_an_epoch": 24, "development": ["03"], "test": ["04"]}}
@@ -427,6 +428,87 @@ def test_a_run_on_all_speakers_is_calibrated_and_measured_by_its_recipes_crossva
     train(replace(everyone, epochs=1), split_clips(everyone, corpora), [], other, lambda line: None)
     with pytest.raises(TrainingRunError, match="has 2 finished runs of folds; expected some, of the configuration"):
         export_run(other, tmp_path / "second", corpora, tmp_path / "runs")
+
+
+def held_back(tiny: TrainingConfig, development: str, test: tuple[str, ...], **changes: Any) -> TrainingConfig:
+    ravdess = replace(tiny.corpora["ravdess"], development=(development,), test=test)
+    return replace(tiny, corpora={"ravdess": ravdess}, **changes)
+
+
+@pytest.fixture(scope="module")
+def first_model(tiny: TrainingConfig, tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that heard the speakers 01 and 02."""
+    folder = tmp_path_factory.mktemp("first")
+    run(held_back(tiny, "02", ("03", "04"), epochs=6), tiny_corpus, folder / "run")
+    export_run(folder / "run", folder / "model", {"ravdess": read_corpus("ravdess", tiny_corpus)})
+    return folder / "model"
+
+
+def test_a_network_takes_over_what_a_model_computes(first_model: Path, tiny: TrainingConfig) -> None:
+    log_mel = pad_segments([segment(n_frames, n_frames) for n_frames in (48, 96, 192)], SPEC)
+    session = pytest.importorskip("onnxruntime").InferenceSession(first_model / "model.onnx")
+    (wanted,) = session.run(["logits"], {"log_mel": log_mel.numpy()})
+    labels = (*TINY_LABELS[1:], "calm")  # another order, one missing, one new
+    torch.manual_seed(0)
+    network = EmotionNetwork(len(labels), SPEC.n_mels, SPEC.min_db)
+    load_weights(network, first_model, labels, log_mel)
+    with torch.no_grad():
+        taken_over = network.eval()(log_mel).numpy()[:, :-1]
+        np.testing.assert_allclose(taken_over, wanted[:, 1:], atol=1e-3)
+        # Where training begins: normalised by the batch itself.
+        network.train().dropout.p = 0.0
+        np.testing.assert_allclose(network(log_mel).numpy()[:, :-1], wanted[:, 1:], atol=0.1)
+    assert np.ptp(wanted) > 0.3
+
+
+def test_a_training_that_starts_from_a_model_has_heard_what_the_model_heard(
+    tmp_path: Path, first_model: Path, tiny: TrainingConfig, tiny_corpus: Path
+) -> None:
+    further = held_back(tiny, "03", ("04",), epochs=1, learning_rate=1e-4)
+    corpora = {"ravdess": read_corpus("ravdess", tiny_corpus)}
+    split = split_clips(further, corpora)
+    train(further, split, [], tmp_path / "run", lambda line: None, start_from=first_model)
+    session = pytest.importorskip("onnxruntime").InferenceSession(first_model / "model.onnx")
+    log_mel = pad_segments([segment(96, 1)], SPEC)
+    (wanted,) = session.run(["logits"], {"log_mel": log_mel.numpy()})
+    with torch.no_grad():
+        begun = load_run(tmp_path / "run")[1](log_mel).numpy()
+    assert np.abs(begun - wanted).max() < 0.3 * np.ptp(wanted), "an epoch of small steps away, not at chance"
+    export_run(tmp_path / "run", tmp_path / "model", corpora)
+    card = Classifier.load(tmp_path / "model").card
+    assert card.heard_speakers == {"ravdess": ("01", "02", "03")}
+    readme = (tmp_path / "model" / "README.md").read_text()
+    assert f"starting from {Classifier.load(first_model).card.model_id}" in readme
+    assert "--init MODEL_FOLDER" in readme
+    with pytest.raises(TrainingRunError, match="another configuration or --init"):
+        train(further, split, [], tmp_path / "run", lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("development", "changes", "message"),
+    [
+        ("02", {}, r"it heard speakers that are to be held back \(ravdess: 02\)"),
+        ("03", {"commercial_use": True}, "it is not for commercial use"),
+        ("03", {"labels": ("calm", "bored")}, "expected some of the configuration's labels"),
+        ("03", {"features": replace(SPEC, hop_length=160)}, "it hears features"),
+    ],
+)
+def test_a_training_does_not_start_from_a_model_that_would_spoil_it(
+    tmp_path: Path, first_model: Path, tiny: TrainingConfig, development: str, changes: dict[str, Any], message: str
+) -> None:
+    config = held_back(tiny, development, ("04",), **changes)
+    clips = [clip("ravdess", speaker, TINY_LABELS[0]) for speaker in ("01", "02", "03", "04")]
+    split = split_clips(held_back(tiny, development, ("04",)), {"ravdess": CorpusContents(tuple(clips), (), ())})
+    with pytest.raises(TrainingRunError, match=message):
+        train(config, split, [], tmp_path / "run", lambda line: None, start_from=first_model)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_does_not_start_from_another_network(first_model: Path, tmp_path: Path) -> None:
+    other = EmotionNetwork(len(TINY_LABELS), SPEC.n_mels, SPEC.min_db)
+    other.blocks[0].first = torch.nn.Conv2d(16, 8, 3)
+    with pytest.raises(TrainingRunError, match="not of this code's network"):
+        load_weights(other, first_model, TINY_LABELS, torch.zeros(1, 48, SPEC.n_mels))
 
 
 def test_exporting_what_is_no_run_is_refused(tmp_path: Path) -> None:
