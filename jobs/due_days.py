@@ -81,7 +81,7 @@ def _due_days(view: Snapshot, settings: Settings, night: date) -> list[DueDay]:
             if looked_at and published and day > min(published) and (there := stored(settings, day)):
                 due.append(DueDay(day, came=len(there), published=False))
             continue
-        if view.last_run(day)["kind"] == "undo":
+        if _is_undone(view, day):
             log.info("%s stays as it was published again, until somebody runs it", day)
             continue
         retried = to_try_again(view.dataset("quarantine", day).to_table(), settings.quarantine_attempts)
@@ -118,6 +118,17 @@ def objects(recordings: pa.Table) -> Objects:
         pairs = zip(recordings[uri].to_pylist(), recordings[etag].to_pylist(), strict=True)
         found |= {(at, tag) for at, tag in pairs if at is not None}
     return found
+
+
+def _is_undone(view: Snapshot, day: date) -> bool:
+    """Whether what is published of a day is, by somebody's will, an earlier run.
+
+    An erasure or an enrichment since goes on from the rows that were published, and so leaves it so; a night does not,
+    nor does a release, by which somebody asks for a night.
+    """
+    runs = view.dataset("runs", day).to_table(["kind", "published_at", "run_id"]).to_pylist()
+    willed = [run for run in runs if run["kind"] not in ("erasure", "enrichment")]
+    return max(willed, key=lambda run: (run["published_at"], run["run_id"]), default={})["kind"] == "undo"
 
 
 def _are_gone(recordings: pa.Table, there: Objects) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pytest
 from pydantic import SecretStr
 from sample_runs import figures, staged
@@ -19,7 +20,7 @@ from jobs.staging import RunSpec, RunStaging
 from jobs.step import EXIT_PERMANENT
 from jobs.storage import LocalStorage
 from jobs.suppressions import Suppressed
-from jobs.warehouse import DAY_TABLES, Warehouse
+from jobs.warehouse import DAY_TABLES, Snapshot, Warehouse
 from schemas import TABLES
 from schemas.staging import SEGMENTS
 from tests.unit.listed_store import ListedStore
@@ -126,3 +127,29 @@ def test_later_nights_leave_an_undone_day_alone(settings: Settings, monkeypatch:
     time.sleep(0.01)
     republish.republish(settings, RUNS[0])
     assert due_days.due_days(settings, night) == []
+
+
+@pytest.mark.parametrize(
+    ("kinds", "undone"),
+    [
+        ("night night undo", True),
+        ("night undo erasure", True),
+        ("night undo enrichment erasure", True),
+        ("night undo night", False),
+        ("night undo erasure night erasure", False),
+        ("night undo release", False),
+        ("night", False),
+        ("night erasure", False),
+    ],
+)
+def test_an_undo_stands_until_somebody_runs_the_day(
+    kinds: str, undone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an erasure or an enrichment publishes goes on from the undone rows; a night begins anew."""
+    runs = [
+        {"run_id": f"run-{number}", "kind": kind, "published_at": datetime(2026, 11, 21, number, tzinfo=UTC)}
+        for number, kind in enumerate(kinds.split())
+    ]
+    view = Snapshot(LocalStorage(tmp_path), {})
+    monkeypatch.setattr(Snapshot, "dataset", lambda *_: pads.dataset(pa.Table.from_pylist(runs)))
+    assert due_days._is_undone(view, DAY) is undone
