@@ -101,7 +101,11 @@ class StorageError(JobError):
 
 
 class StorageAccessDenied(JobError):
-    """The store refuses: credentials or permissions are wrong, or the bucket does not exist."""
+    """The store refuses: credentials or permissions are wrong, or the bucket does not exist; ``code`` as above."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class DayLocked(JobError):

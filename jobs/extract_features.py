@@ -13,7 +13,6 @@ import ctypes
 import io
 import logging
 import multiprocessing
-import shutil
 import signal
 import sys
 import tempfile
@@ -32,12 +31,12 @@ import pyarrow.compute as pc
 import urllib3.exceptions
 
 from jobs.discretion import of
-from jobs.errors import StorageAccessDenied, StorageError
+from jobs.errors import JobError, StorageAccessDenied, StorageError
 from jobs.model import load_classifier
 from jobs.own_process import ProcessDied, end_at, in_own_process
 from jobs.staging import RunStaging, StagedFile
 from jobs.step import StepContext, step_main
-from jobs.storage import s3_client, s3_errors
+from jobs.storage import NOT_OF_AN_OBJECT, copy_body, is_plain, s3_client, s3_errors
 from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
 from ser_model.audio import ChannelRole
 from ser_model.errors import MonoNotSeparable, RecordingError
@@ -304,19 +303,20 @@ def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[Files]]]
     waiting: deque[tuple[Recording, Future[Files]]] = deque()
     with ThreadPoolExecutor(PREFETCH, thread_name_prefix="fetch") as pool:
         for recording in task.recordings:
-            waiting.append((recording, pool.submit(_fetch, client, recording)))
+            waiting.append((recording, pool.submit(_fetch, client, recording, is_plain(task.s3_endpoint))))
             if len(waiting) > PREFETCH:
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
 
 
-def _fetch(client: Any, recording: Recording) -> Files:
+def _fetch(client: Any, recording: Recording, looks_at_md5: bool = False) -> Files:
     """Fetch a recording's objects as they were when it was planned; what breaks off is fetched again, after waits."""
+    seen: set[str] | None = set() if looks_at_md5 else None
     for attempt in range(1, FETCH_ATTEMPTS + 1):
         # A body that breaks off is not botocore's to retry: only the request is.
         try:
-            return _fetch_once(client, recording)
+            return _fetch_once(client, recording, seen)
         except _FetchFailed:
             if attempt == FETCH_ATTEMPTS:
                 raise
@@ -324,7 +324,7 @@ def _fetch(client: Any, recording: Recording) -> Files:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _fetch_once(client: Any, recording: Recording) -> Files:
+def _fetch_once(client: Any, recording: Recording, seen: set[str] | None) -> Files:
     with ExitStack() as opened:
         files = []
         for what, uri, etag in recording.objects:
@@ -335,8 +335,7 @@ def _fetch_once(client: Any, recording: Recording) -> Files:
             bucket, _, key = uri.removeprefix("s3://").partition("/")
             try:
                 with s3_errors("the object's bucket"):
-                    body = client.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
-                    shutil.copyfileobj(body, file, 2**20)
+                    copy_body(client.get_object(Bucket=bucket, Key=key, IfMatch=etag), file, seen)
             except Exception as error:
                 raise _fetch_reason(error, what) from None
         fetched = sum(file.tell() for file in files)
@@ -352,8 +351,11 @@ def _fetch_reason(error: Exception, what: str) -> Exception:
     """Why an object could not be fetched, as a reason for its row; what is no reason of an object stays as it is."""
     if isinstance(error, FileNotFoundError):
         return _Vanished(f"{what} was there when the day was planned and is gone; nothing to do")
+    if isinstance(error, StorageAccessDenied | StorageError) and error.code in NOT_OF_AN_OBJECT:
+        return error
     if isinstance(error, StorageAccessDenied):
-        return _AccessDenied(f"the store refuses {what}; check the permissions of the role that reads")
+        said = f"the store refuses {what} ({error.code or 'without a reason'})"
+        return _AccessDenied(f"{said}; check the permissions of the role that reads")
     if isinstance(error, StorageError):
         if error.code in {"PreconditionFailed", "412"}:
             return _ChangedWhileReading(f"{what} was written again since the day was planned; run the day again")
@@ -378,6 +380,8 @@ def _read(
         return {**row, "status": "skipped", "reason_code": error.reason_code, "detail": str(error)}, []
     except RecordingError as error:
         return _quarantined(row, error), []
+    except JobError:  # of the store, whichever object is asked for: no recording's fault
+        raise
     except MemoryError:
         return _quarantined(row, _WorkerCrashed("reading it takes more memory than there is")), []
     except Exception as error:  # whatever one recording holds, the others go on

@@ -5,11 +5,15 @@ The only module that knows which of the two it is. It knows nothing of tables, r
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import posixpath
+import re
 import secrets
 import shutil
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,6 +34,11 @@ if TYPE_CHECKING:
     from jobs.settings import StoreSettings
 
 S3_ATTEMPTS = 10
+BODY_ATTEMPTS = 4
+"""How often an object is asked for whose bytes break off or come damaged: botocore tries requests again, not bodies."""
+BODY_WAIT_S = 0.5
+_SLOWEST_BYTES_S, _SLOWEST_AFTER_S = 100_000, 60
+_CHUNK_BYTES = 256 << 10
 SPOOLED_BYTES = 32 << 20  # a temporary copy of at most this size stays in memory
 # What no second try heals: permissions, credentials, names and regions.
 _DENIED = {
@@ -38,7 +47,6 @@ _DENIED = {
     "AccessDenied",
     "AllAccessDisabled",
     "AuthorizationHeaderMalformed",
-    "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidBucketName",
     "InvalidToken",
@@ -49,6 +57,12 @@ _DENIED = {
     "SignatureDoesNotMatch",
 }
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_NO_CREDENTIALS = "NoCredentials"  # a code of our own, where no store was asked
+NOT_OF_AN_OBJECT = frozenset(
+    {*_EXPIRED, _NO_CREDENTIALS, "InvalidAccessKeyId", "InvalidToken", "NoSuchBucket", "RequestTimeTooSkewed"}
+)
+"""What is refused with these codes is refused whichever object is asked for."""
 
 Made = TypeVar("Made")
 
@@ -328,16 +342,32 @@ class S3Storage(Storage):
     def _key(self, path: str) -> str:
         return posixpath.join(self.prefix, path) if self.prefix else path
 
+    def _fetch(self, path: str, target: BinaryIO) -> None:
+        """Copy the object's bytes into an empty file; what breaks off is fetched again, after waits."""
+        seen: set[str] | None = set() if is_plain(self.endpoint) else None
+        for attempt in range(1, BODY_ATTEMPTS + 1):
+            with s3_errors(self.location):
+                answer = self.client.get_object(Bucket=self.bucket, Key=self._key(path))
+            try:
+                with s3_errors(self.location):
+                    return copy_body(answer, target, seen)
+            except StorageError:
+                if attempt == BODY_ATTEMPTS:
+                    raise
+            target.seek(0)
+            target.truncate()
+            time.sleep(BODY_WAIT_S * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
     def read(self, path: str) -> bytes:  # noqa: D102
-        with s3_errors(self.location):
-            return self.client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
+        copy = io.BytesIO()
+        self._fetch(path, copy)
+        return copy.getvalue()
 
     def open_binary(self, path: str) -> BinaryIO:  # noqa: D102
         with _local_errors("written", "the folder for temporary files"), ExitStack() as opened:
             copy = opened.enter_context(tempfile.SpooledTemporaryFile(SPOOLED_BYTES))
-            with s3_errors(self.location):
-                body = self.client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"]
-                shutil.copyfileobj(body, copy, 1 << 20)
+            self._fetch(path, cast(BinaryIO, copy))
             copy.seek(0)
             opened.pop_all()
             return cast(BinaryIO, copy)
@@ -389,7 +419,10 @@ class S3Storage(Storage):
     def filesystem(self) -> tuple[pyarrow.fs.FileSystem, str]:  # noqa: D102
         import pyarrow.fs
 
-        options: dict[str, Any] = {"region": self.region}
+        options: dict[str, Any] = {
+            "region": self.region,
+            "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+        }
         if self.endpoint:
             scheme, _, host = self.endpoint.partition("://")
             options |= {"endpoint_override": host, "scheme": scheme}
@@ -445,13 +478,58 @@ def s3_client(endpoint: str | None, region: str) -> S3Client:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "max_attempts": S3_ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=32,
         s3={"addressing_style": "path"} if endpoint else None,
     )
     return _session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+
+
+def is_plain(endpoint: str | None) -> bool:
+    """Whether a store is asked without TLS, which would notice every byte that changes on the way."""
+    return endpoint is not None and endpoint.startswith("http:")
+
+
+def copy_body(answer: Mapping[str, Any], target: BinaryIO, seen: set[str] | None) -> None:
+    """Copy the body of an answer of get_object, and check it against what the store says of it.
+
+    The length is botocore's to check, and so is the checksum that newer stores give. Where there is none, the ETag is
+    the MD5 of an object that was put in one piece and not encrypted with a key of its own; a store of which that is
+    not so gives the same bytes twice.
+
+    Parameters
+    ----------
+    answer
+        What get_object returned.
+    target
+        A file, to be written from where it is.
+    seen
+        The MD5s of what earlier attempts gave for the same object; this one's is added. None where the MD5 need not
+        be looked at.
+
+    Raises
+    ------
+    StorageError
+        Where the bytes are others than the store says, or come too slowly.
+    """
+    etag = str(answer.get("ETag", "")).strip('"')
+    is_checked = any(answer.get(f"Checksum{kind}") for kind in ("CRC32", "SHA1", "SHA256"))
+    is_md5 = re.fullmatch("[0-9a-f]{32}", etag) and "aws:kms" not in str(answer.get("ServerSideEncryption"))
+    digest = None if seen is None or is_checked or not is_md5 else hashlib.md5(usedforsecurity=False)
+    started, copied = time.monotonic(), 0
+    while chunk := answer["Body"].read(_CHUNK_BYTES):
+        target.write(chunk)
+        copied += len(chunk)
+        if digest is not None:
+            digest.update(chunk)
+        waited = time.monotonic() - started
+        if waited > _SLOWEST_AFTER_S + copied / _SLOWEST_BYTES_S:
+            raise StorageError(f"an object came too slowly ({copied} bytes in {waited:.0f} s); try again later", "slow")
+    if digest is not None and seen is not None and (found := digest.hexdigest()) not in {etag, *seen}:
+        seen.add(found)
+        raise StorageError("an object's bytes are not those of its MD5; try again later", "damaged")
 
 
 @cache
@@ -491,7 +569,8 @@ def s3_errors(where: str) -> Iterator[None]:
         yield
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound):
         raise StorageAccessDenied(
-            f"no credentials for {where}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+            f"no credentials for {where}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
+            _NO_CREDENTIALS,
         ) from None
     except ParamValidationError:
         raise StorageAccessDenied(
@@ -503,7 +582,13 @@ def s3_errors(where: str) -> Iterator[None]:
             raise FileNotFoundError(f"no such object in {where}") from None
         if code in _DENIED:
             raise StorageAccessDenied(
-                f"{where} answers {code}; check that the bucket exists, the credentials, and their permissions"
+                f"{where} answers {code}; check that the bucket exists, the credentials, and their permissions", code
+            ) from None
+        if code in _EXPIRED:
+            raise StorageError(
+                f"{where} answers {code}: the credentials have expired; give the jobs a role, whose credentials are "
+                "renewed, or new ones, and start the step again",
+                code,
             ) from None
         raise StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later", code) from None
     except BotoCoreError as error:
