@@ -138,7 +138,8 @@ def run(context: StepContext) -> Mapping[str, float]:
     listing = list_day(settings, layouts, records.contacts, context.call_date)
     stored = [each for each in listing.stored if not is_erased(each, suppressions, erased)]
     records = suppressions.of_records(records, erased)
-    rows = plan_rows(stored, layouts, records, opt_outs, _agent_ids(settings))
+    tolerance = timedelta(seconds=settings.clock_skew_s)
+    rows = plan_rows(stored, layouts, records, opt_outs, _agent_ids(settings), tolerance)
     plan = plan_table(rows, context.call_date, context.run_id)
     # What is misplaced is of another day, and so is its contact.
     of_the_day = plan.filter(pc.not_equal(pc.fill_null(plan["reason_code"], ""), MISPLACED.reason_code))
@@ -249,10 +250,12 @@ def plan_rows(
     records: DayRecords,
     opt_outs: OptOuts,
     agent_id: Callable[[str], str],
+    clock_skew: timedelta,
 ) -> Iterator[PlanRow]:
     """Say what is to be done with each of a day's objects.
 
-    Of several recordings of a contact one is planned: the largest, of equals the one whose address comes first.
+    Of several recordings of a contact one is planned: the largest, of equals the one whose address comes first; unless
+    its times contradict each other by more than ``clock_skew``.
 
     Yields
     ------
@@ -275,7 +278,37 @@ def plan_rows(
         record = records.contacts.get(contact_id)
         opted_out = opt_outs.holds(record, left_out=contact_id in records.left_out)
         for recording, outcome in _outcomes(objects):
-            yield _row(recording, OPTED_OUT if opted_out else outcome, record, agent_id)
+            checked = _by_the_clock(recording, record, clock_skew) if outcome is PLANNED else outcome
+            yield _row(recording, OPTED_OUT if opted_out else checked, record, agent_id)
+
+
+def _by_the_clock(recording: Recording, record: ContactRecord | None, clock_skew: timedelta) -> Outcome:
+    """Planned, unless its times cannot all be right: of the key, of the object, of the contact record.
+
+    A call of the wrong hour, or day, would be counted where it does not belong, and joined to what it was not.
+    """
+    at = _known(recording[0])[1].started_at
+    written = max(each.last_modified for each in recording)
+    contradictions: list[tuple[str, datetime | None, datetime | None]] = [
+        ("its object was written before its key's time", written, at),
+    ]
+    if record is not None:
+        contradictions += [
+            ("its object was written before its contact began", written, record.started_at),
+            ("its contact record ends before it begins", record.ended_at, record.started_at),
+            ("its key's time is before its contact began", at, record.started_at),
+            ("its contact ended before its key's time", record.ended_at, at),
+        ]
+    for says, earlier, later in contradictions:
+        if earlier is not None and later is not None and later - earlier > clock_skew:
+            hours = (later - earlier).total_seconds() / 3600
+            return Outcome(
+                "quarantined",
+                "clock_skew",
+                f"{says}, by {hours:.1f} h, expected at most {clock_skew.total_seconds() / 3600:.1f} h; check the "
+                "recorder's clock and the time zones of layout and records (docs/layouts.md, docs/records.md)",
+            )
+    return PLANNED
 
 
 def _outcomes(objects: Sequence[StoredRecording]) -> Iterator[tuple[Recording, Outcome]]:

@@ -264,6 +264,12 @@ class Settings(StoreSettings):
         description="after how many tries in all later nights leave a quarantined recording alone that might heal "
         "(docs/reason-codes.md)",
     )
+    clock_skew_s: int = Field(
+        3600,
+        ge=0,
+        description="seconds by which a recording's times (its key's, when its object was written, its contact "
+        "record's) may contradict each other; one whose times contradict by more is quarantined as clock_skew",
+    )
     recording_timeout_s: int = Field(
         300, ge=1, description="seconds that reading one recording may take, once it is fetched"
     )

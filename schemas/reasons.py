@@ -82,6 +82,12 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
             "It lies under the prefix of another date than the call's.",
             "Mend the layout's time zone or prefix_days_after (docs/layouts.md), then rerun both days.",
         ),
+        "clock_skew": Reason(
+            "quarantined",
+            "Its times contradict each other: of its name, of the object, of the contact record.",
+            "Mend the recorder's clock, or the time zone of layout or records, then rerun; or allow more: "
+            "CALLMOOD_CLOCK_SKEW_S.",
+        ),
         # The store
         "fetch_failed": Reason(
             "quarantined", "The store did not hand it over, after several tries.", "Rerun the day later.", retried=True

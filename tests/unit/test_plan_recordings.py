@@ -571,3 +571,47 @@ def test_without_the_key_of_the_suppressions_nothing_is_planned(plan: Callable[.
         plan([connect("c1")])
     with pytest.raises(SettingsError, match="IDENTITY_KEY_FILE"):
         plan([connect("c1")], identity_key=None)
+
+
+# Clocks
+
+SKEWS: list[tuple[str, dict[str, str] | None, datetime, str | None]] = [
+    # The key says 08:00: the contact record's times, when the object was written, and what contradicts what.
+    ("as it should be", {"at": "07:58", "to": "08:10"}, WRITTEN, None),
+    ("without a record", None, WRITTEN, None),
+    ("an hour of difference is a clock's", {"at": "09:00", "to": "09:10"}, WRITTEN, None),
+    ("long in the queue", {"at": "05:00", "to": "08:10"}, WRITTEN, None),
+    ("a record without an end", {"at": "05:00"}, WRITTEN, None),
+    ("written months later", {"at": "08:00"}, datetime(2027, 3, 1, tzinfo=UTC), None),
+    ("written before", None, datetime(2026, 11, 20, 6, tzinfo=UTC), "its object was written before its key's time"),
+    ("in the future", None, datetime(2026, 11, 19, 8, tzinfo=UTC), "by 24.0 h"),
+    ("a record of later", {"at": "10:00", "to": "10:10"}, WRITTEN, "its key's time is before its contact began"),
+    ("a record of earlier", {"at": "03:00", "to": "06:00"}, WRITTEN, "its contact ended before its key's time"),
+    ("a record that ends first", {"at": "08:30", "to": "07:10"}, WRITTEN, "its contact record ends before it begins"),
+]
+
+
+@pytest.mark.parametrize(("times", "written", "says"), [case[1:] for case in SKEWS], ids=[case[0] for case in SKEWS])
+def test_times_that_contradict_each_other(
+    plan: Callable[..., Planned], times: dict[str, str] | None, written: datetime, says: str | None
+) -> None:
+    records = None
+    if times is not None:
+        ends = {"DisconnectTimestamp": f"2026-11-20T{times['to']}:00Z"} if "to" in times else {}
+        records = [record("c1", f"2026-11-20T{times['at']}:00Z", **ends)]
+    objects = {connect("c1"): (1000, written)}
+    (row,) = plan(objects, records=records).rows
+    assert (row["status"], row["reason_code"]) == (("quarantined", "clock_skew") if says else ("planned", None))
+    assert says is None or says in row["detail"]
+    assert "c1" not in (row["detail"] or "")
+    (allowed,) = plan(objects, records=records, clock_skew_s="90000").rows
+    assert allowed["status"] == "planned"
+
+
+def test_a_call_whose_key_has_no_time_is_judged_by_its_record(plan: Callable[..., Planned]) -> None:
+    rows = plan(
+        {"early.wav": (10, datetime(2026, 11, 20, 5, tzinfo=UTC)), "late.wav": (10, WRITTEN)},
+        layouts=[IDS],
+        records=[record("early"), record("late")],
+    ).outcomes()
+    assert rows == {"early.wav": ("quarantined", "clock_skew"), "late.wav": ("planned", None)}

@@ -1,0 +1,92 @@
+"""Every step of a night but publishing (test_killed.py) ended by SIGKILL at its writes: run again, it makes the same.
+
+By default the steps without Spark, at some of their points; ``make chaos`` takes all steps, and many more points.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from kill_steps import MOMENTS
+
+from infra.demo.local_s3 import LocalS3
+
+pytestmark = pytest.mark.s3
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUCKET = "killed-steps"
+QUICK = ("plan_recordings,extract_features,classify_emotions", 7)
+EVERY_FAULT = (
+    ("plan_recordings,extract_features,classify_emotions", 1),
+    ("summarize_calls,validate_tables,render_report", 10),
+)
+"""Which steps are killed, and at every so many-th point, in which each moment is met."""
+
+
+@pytest.fixture(scope="module")
+def environment(
+    s3: LocalS3, voice: Callable[..., np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """A day of two calls and an empty file, with contact records."""
+    client = s3.client()
+    client.create_bucket(Bucket=BUCKET)
+    customer, agent = np.pad(voice(12.0), (8000, 16000)), np.pad(voice(5.0, pitch_hz=210.0), (72000, 8000))
+    sound = np.stack([customer, agent], axis=1)
+    content = io.BytesIO()
+    soundfile.write(content, sound, 8000, format="WAV", subtype="PCM_16")
+    for name, body in (("one", content.getvalue()), ("two", content.getvalue()[:-16000]), ("none", b"")):
+        client.put_object(Bucket=BUCKET, Key=f"CallRecordings/2026/11/20/{name}_20261120T08:00_UTC.wav", Body=body)
+    contacts = tmp_path_factory.mktemp("killed-steps") / "contacts.jsonl"
+    contacts.write_text(
+        "".join(
+            json.dumps({"ContactId": name, "InitiationTimestamp": "2026-11-20T08:00:00Z", "Queue": {"Name": "Q"}})
+            + "\n"
+            for name in ("one", "two", "none")
+        )
+    )
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "PYTHONPATH": str(ROOT),
+        "AWS_ACCESS_KEY_ID": s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+        "CALLMOOD_S3_ENDPOINT": s3.endpoint_url,
+        "CALLMOOD_RECORDINGS": f"s3://{BUCKET}",
+        "CALLMOOD_CONTACTS": str(contacts),
+        "CALLMOOD_IDENTITY_KEY": "0123456789abcdef0123456789abcdef",
+        "CALLMOOD_ACCEPT_NON_COMMERCIAL": "true",
+        "CALLMOOD_COVERAGE_DEGRADED": "0.1",
+        "CALLMOOD_SPARK_MASTER": "local[1]",
+    }
+
+
+@pytest.mark.timeout(1800)
+def test_a_killed_step_run_again_makes_what_an_undisturbed_one_makes(
+    environment: dict[str, str], pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
+    kills = []
+    for steps, every in EVERY_FAULT if pytestconfig.getoption("every_fault") else (QUICK,):
+        program = [sys.executable, str(HERE / "kill_steps.py"), "--steps", steps, "--every", str(every)]
+        done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert {kill["step"] for kill in found} == set(steps.split(","))
+        kills += found
+    record_property("faults", len(kills))
+    assert {kill["moment"] for kill in kills} == set(MOMENTS)
+    assert [kill for kill in kills if (kill["killed_by"], kill["reached"]) != (9, True)] == []
+    assert [kill for kill in kills if not kill["same"]] == []
+    # A step that was killed says so by saying nothing.
+    for kill in kills:
+        wrote_it = kill["change"].endswith(f"_steps/{kill['step']}.json") and kill["moment"] == "after"
+        assert kill["marker"] == ("done" if wrote_it and kill["change"].startswith("put") else None), kill
