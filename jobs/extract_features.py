@@ -36,7 +36,7 @@ from jobs.model import load_classifier
 from jobs.own_process import ProcessDied, end_at, in_own_process
 from jobs.staging import RunStaging, StagedFile
 from jobs.step import StepContext, step_main
-from jobs.storage import NOT_OF_AN_OBJECT, copy_body, is_plain, s3_client, s3_errors
+from jobs.storage import NOT_OF_AN_OBJECT, copy_body, is_full, is_plain, s3_client, s3_errors
 from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS
 from ser_model.audio import ChannelRole
 from ser_model.errors import MonoNotSeparable, RecordingError
@@ -362,6 +362,8 @@ def _fetch_reason(error: Exception, what: str) -> Exception:
         if error.code == "InvalidObjectState":
             return _Archived(f"{what} lies in an archive class of the store; restore it, then run the day again")
         return _FetchFailed(f"the store did not give {what}, after all attempts; the next run tries again")
+    if isinstance(error, OSError) and is_full(error):
+        return StorageError("the folder for temporary files is full; make room there (TMPDIR), and start again")
     if isinstance(error, OSError | urllib3.exceptions.HTTPError):
         return _FetchFailed(f"fetching {what} broke off ({type(error).__name__}); the next run tries again")
     return error

@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobs.errors import JobError, RunWithdrawn, StepOrderError
-from jobs.storage import Storage
+from jobs.storage import Storage, local_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -371,20 +371,38 @@ class TableWriter:
         schema = self._table.published_schema
         self._sink = self._staging.storage.open_output(f"{self._staging.folder}/{self.file.path}")
         plain = [name for name in schema.names if name != "features"]
-        self._parquet = pq.ParquetWriter(
-            self._sink, schema, compression="zstd", use_dictionary=plain, write_statistics=plain
-        )
+        with self._or_give_up():
+            self._parquet = pq.ParquetWriter(
+                self._sink, schema, compression="zstd", use_dictionary=plain, write_statistics=plain
+            )
         self._parquet.add_key_value_metadata(dict(self._metadata))
         return self
 
     def write(self, rows: pa.Table) -> None:
         """Append rows, of the table's columns in any order; columns that may be null may be missing."""
         conformed = self._table.conform(rows).select(self._table.published_schema.names)
-        self._parquet.write_table(conformed, row_group_size=ROW_GROUP_ROWS)
+        with self._or_give_up():
+            self._parquet.write_table(conformed, row_group_size=ROW_GROUP_ROWS)
         self.file = StagedFile(self.file.path, self.file.rows + rows.num_rows, 0)
 
     def __exit__(self, *failure: object) -> None:
-        self._parquet.close()
-        size = self._sink.tell()
-        self._sink.close()
+        if self._sink.closed:  # it was given up
+            return
+        with self._or_give_up():
+            self._parquet.close()
+            size = self._sink.tell()
+            self._sink.close()
         self.file = StagedFile(self.file.path, self.file.rows, size)
+
+    @contextmanager
+    def _or_give_up(self) -> Iterator[None]:
+        """Delete what cannot be written to its end: on a full disk, others wait for the room."""
+        try:
+            with local_errors("written", self._staging.storage.location):
+                yield
+        except JobError:
+            with suppress(OSError):
+                self._sink.close()
+            with suppress(JobError):
+                self._staging.storage.delete(f"{self._staging.folder}/{self.file.path}")
+            raise

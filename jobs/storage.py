@@ -5,6 +5,7 @@ The only module that knows which of the two it is. It knows nothing of tables, r
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -190,11 +191,11 @@ class LocalStorage(Storage):
         return self.folder / path
 
     def read(self, path: str) -> bytes:  # noqa: D102 - as in Storage, here and below
-        with _local_errors("read", self.location):
+        with local_errors("read", self.location):
             return self._file(path).read_bytes()
 
     def open_binary(self, path: str) -> BinaryIO:  # noqa: D102
-        with _local_errors("read", self.location):
+        with local_errors("read", self.location):
             try:
                 return self._file(path).open("rb")
             except (IsADirectoryError, NotADirectoryError):
@@ -242,7 +243,7 @@ class LocalStorage(Storage):
 
         Another process's ``delete`` may take it away in the moment that it is empty: then both are done again.
         """
-        with _local_errors("written", self.location):
+        with local_errors("written", self.location):
             for _ in range(10):
                 with suppress(FileNotFoundError, FileExistsError):
                     self._make(folder)
@@ -260,7 +261,7 @@ class LocalStorage(Storage):
             each.chmod(self._folder_mode)  # mkdir's own mode is less what the umask takes away
 
     def delete(self, path: str) -> None:  # noqa: D102
-        with _local_errors("deleted", self.location):
+        with local_errors("deleted", self.location):
             self._file(path).unlink(missing_ok=True)
             parent = self._file(path).parent
             with suppress(OSError):
@@ -269,7 +270,7 @@ class LocalStorage(Storage):
                     parent = parent.parent
 
     def files(self, prefix: str = "") -> Iterator[StoredFile]:  # noqa: D102
-        with _local_errors("listed", self.location):
+        with local_errors("listed", self.location):
             # os.walk passes over folders that vanish meanwhile; by the whole path, as S3 sorts.
             found = (Path(folder, name) for folder, _, names in os.walk(self._file(prefix)) for name in names)
             for path in sorted(path.relative_to(self.folder).as_posix() for path in found):
@@ -365,7 +366,7 @@ class S3Storage(Storage):
         return copy.getvalue()
 
     def open_binary(self, path: str) -> BinaryIO:  # noqa: D102
-        with _local_errors("written", "the folder for temporary files"), ExitStack() as opened:
+        with local_errors("written", "the folder for temporary files"), ExitStack() as opened:
             copy = opened.enter_context(tempfile.SpooledTemporaryFile(SPOOLED_BYTES))
             self._fetch(path, cast(BinaryIO, copy))
             copy.seek(0)
@@ -597,8 +598,14 @@ def s3_errors(where: str) -> Iterator[None]:
         ) from None
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a disk, or what may be taken of it, is full."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
 @contextmanager
-def _local_errors(done: str, where: str) -> Iterator[None]:
+def local_errors(done: str, where: str) -> Iterator[None]:
+    """Turn the errors of files into ours, but for ``FileNotFoundError``."""
     try:
         yield
     except FileNotFoundError:
@@ -608,4 +615,5 @@ def _local_errors(done: str, where: str) -> Iterator[None]:
             f"{where} cannot be {done} ({error.strerror}); check the folder's permissions"
         ) from None
     except OSError as error:
-        raise StorageError(f"{where} cannot be {done} ({error.strerror}); check the disk and its free space") from None
+        says = error.strerror or (os.strerror(error.errno) if error.errno else type(error).__name__)
+        raise StorageError(f"{where} cannot be {done} ({says}); check the disk and its free space") from None
