@@ -8,10 +8,10 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING
+	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos lint bench \
+.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos fuzz lint bench \
 	docs sbom lock clean
 
 help: ## Show this help.
@@ -70,6 +70,9 @@ test: lint ## Check style and types and run every test that needs no more than m
 
 chaos: setup ## Inject every fault: killed processes, poisoned recordings, races, damage; print a table of what came of it.
 	@$(JOBS) -m tests.chaos
+
+fuzz: setup ## Give random bytes to all that reads what comes from outside: [MINUTES=60].
+	@$(JOBS) -m tests.fuzz "$${MINUTES:-60}"
 
 bench: setup ## Measure speed and memory against other ways and write docs/benchmarks: [CALLS=folder of WAV calls] [QUICK=1].
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(JOBS) -m tests.benchmarks $(if $(CALLS),--calls "$$CALLS") $(if $(QUICK),--quick)
