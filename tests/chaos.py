@@ -16,6 +16,7 @@ from rich.table import Table
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "a publisher killed (SIGKILL) before, during and after each change": ("tests/integration/test_killed.py",),
+    "the other steps of a night killed at their writes": ("tests/integration/test_killed_steps.py",),
     "a publisher that fails at any change, on a folder and on S3": (
         "tests/integration/test_publish.py::test_killed_at_any_change_the_next_run_heals_it",
         "tests/integration/test_publish.py::test_a_copy_that_goes_wrong_changes_nothing_and_leaves_nothing",
@@ -35,9 +36,24 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "recordings that kill, hang or fill whatever reads them": ("tests/integration/test_poison.py",),
     "processes that die by signals, exits, time and memory": ("tests/unit/test_own_process.py",),
     "a store that breaks off, refuses or answers wrongly": ("tests/unit/test_extract_features.py",),
+    "S3 behind a faulty proxy: refused, reset, cut short, damaged, slow": ("tests/integration/test_faulty_s3.py",),
+    "a disk that is full": ("tests/unit/test_full_disk.py",),
+    "a killed Spark executor, and a task that fails thrice": ("tests/integration/test_spark_cluster.py",),
+    "an erasure that begins while its day is published": (
+        "tests/integration/test_erase.py::test_an_erasure_that_begins_while_the_day_is_published",
+        "tests/integration/test_erase.py::test_a_run_that_was_planned_before_is_not_published",
+    ),
+    "clocks that contradict each other": (
+        "tests/unit/test_plan_recordings.py::test_times_that_contradict_each_other",
+        "tests/unit/test_plan_recordings.py::test_a_call_whose_key_has_no_time_is_judged_by_its_record",
+    ),
+    "any bytes as audio, table, record, key, model card or network": (
+        "tests/unit/test_any_input.py",
+        "tests/unit/test_formats.py::test_a_damaged_file_ends_in_a_reason",
+    ),
     "outcomes that contradict the plan, and broken tables": ("tests/unit/test_expectations.py",),
     "late, changed and vanished recordings; releases raced by nights": ("tests/integration/test_due_days.py",),
-    "an undo of what is gone or damaged": ("tests/integration/test_republish.py",),
+    "an undo of what is gone or damaged, and one that is to stand": ("tests/integration/test_republish.py",),
     "nights that scored too little": (
         "tests/unit/test_coverage.py",
         "tests/unit/test_publish_tables.py::test_a_night_that_scored_too_little_stops_and_asks",
