@@ -8,11 +8,11 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES
+	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos fuzz lint bench \
-	docs sbom lock clean
+.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos fuzz \
+	lint bench docs sbom lock clean dashboard
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ republish: setup ## Undo: publish the earlier run RUN=id of a day once more, fro
 
 sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
 	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")
+
+dashboard: setup ## Look at the published tables, hear and judge calls in a browser: [OUT=folder of a demo] [RECORDINGS=folder] [MODEL=folder] [PORT=8501].
+	@$(JOBS) -m reporting.dashboard $(if $(OUT),--out "$$OUT") $(if $(RECORDINGS),--recordings "$$RECORDINGS") \
+		$(if $(MODEL),--model "$$MODEL") $(if $(PORT),--port "$$PORT")
 
 erase: setup ## Erase everything on CONTACT=id, CUSTOMER=key or those in FILE=path, with a certificate; RECORDINGS=1: the recordings, too.
 	@$(JOBS) -m jobs.erase $(if $(CONTACT),--contact "$$CONTACT") $(if $(CUSTOMER),--customer "$$CUSTOMER") \

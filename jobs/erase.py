@@ -33,6 +33,7 @@ from jobs import erase_day, publish_tables, render_report
 from jobs.discretion import start_logging
 from jobs.errors import DayLocked, ErasureIncomplete, JobError, WrongPerson
 from jobs.identity import keyed_hash
+from jobs.labels import Labels
 from jobs.person import Held, Person, find
 from jobs.settings import Settings, code_version, load_settings
 from jobs.staging import STEPS, RunStaging, new_run_id
@@ -40,6 +41,7 @@ from jobs.step import StepContext, exit_status, step_main
 from jobs.storage import Storage, open_storage, s3_client, s3_errors
 from jobs.suppressions import FILE, FOLDER, Suppressed, Suppressions
 from jobs.warehouse import Warehouse
+from schemas import LABELS
 from schemas.errors import SchemaError
 
 ROUNDS = 3
@@ -132,6 +134,7 @@ class Erasure:
         """
         held = self._suppress()
         # First, while the tables still say where they are: what fails here can be done again.
+        self._delete_labels(held.person)
         left = self._delete_recordings(held.person) if self._recordings else len(held.person.objects)
         self._rebuild(held)
         self._withdraw(held)
@@ -190,6 +193,8 @@ class Erasure:
     def _rebuild(self, held: Held) -> None:
         """Publish each day that has the person again without, with its report."""
         for table, number in held.rows.items():
+            if table == LABELS.name:
+                continue
             self._done[f"table {table}", "rows erased, or freed of a reference"] += number
         for day in sorted(held.days):
             for left in reversed(range(ROUNDS)):
@@ -220,6 +225,11 @@ class Erasure:
     def _step(step: str, staging: RunStaging) -> bool:
         arguments = ["--call-date", staging.call_date.isoformat(), "--run-id", staging.run_id]
         return step_main(step, _STEPS[step], None, arguments) == 0
+
+    def _delete_labels(self, person: Person) -> None:
+        self._done[f"table {LABELS.name}", "rows erased"] += Labels(self._warehouse.storage).delete(
+            person.rows(LABELS.schema.names)
+        )
 
     def _withdraw(self, held: Held) -> None:
         """Delete what runs have staged that hold the person, those that began meanwhile included."""

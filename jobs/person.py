@@ -26,11 +26,12 @@ import pyarrow.parquet as pq
 
 from jobs.errors import JobError, WrongPerson
 from jobs.identity import DIGITS
+from jobs.labels import Labels
 from jobs.settings import Settings, load_settings
 from jobs.storage import Storage, open_storage
 from jobs.suppressions import ADDRESSES, REFERENCES
 from jobs.warehouse import Snapshot, Warehouse
-from schemas import TABLES
+from schemas import LABELS, TABLES
 from schemas.staging import PLAN
 from schemas.table import PARTITION_COLUMN
 
@@ -119,7 +120,7 @@ class Held:
     person
         With the contacts of the customers, and the addresses of the recordings, that were found.
     rows
-        How many rows each table of the warehouse has of the person, or naming one of the person's contacts.
+        How many rows each table of the warehouse, and labels, has of the person, or naming one of the person's contacts.
     days
         The published days that have such rows.
     runs
@@ -150,6 +151,7 @@ def find(person: Person, warehouse: Warehouse, staging: Storage) -> Held:
     person = Person(frozenset(contacts), person.customers)
 
     published = warehouse.view(lambda view: dict(_published(person, view)))
+    labels = Labels(warehouse.storage).read().filter(person.rows(LABELS.schema.names))
     addresses = set()
     for rows in published.values():
         addresses |= _addresses(person, rows)
@@ -166,7 +168,7 @@ def find(person: Person, warehouse: Warehouse, staging: Storage) -> Held:
             addresses |= _addresses(person, rows)
     return Held(
         Person(person.contacts, person.customers, frozenset(addresses)),
-        {name: rows.num_rows for name, rows in published.items() if rows.num_rows},
+        {name: rows.num_rows for name, rows in (*published.items(), (LABELS.name, labels)) if rows.num_rows},
         frozenset(day for rows in published.values() for day in rows[PARTITION_COLUMN].unique().to_pylist()),
         frozenset(runs),
         frozenset(broken - planned - runs),
@@ -223,11 +225,13 @@ def disclose(person: Person, settings: Settings) -> Mapping[str, Any]:
 
     def rows(view: Snapshot) -> dict[str, list[dict[str, Any]]]:
         found = {}
-        for name in held.rows:
+        for name in held.rows.keys() & TABLES.keys():
             of_person = held.person.rows(TABLES[name].schema.names, named=False)
             found[name] = view.dataset(name).to_table(filter=of_person).to_pylist(maps_as_pydicts="strict")
         return found
 
+    of_person = held.person.rows(LABELS.schema.names)
+    labels = {LABELS.name: Labels(warehouse.storage).read().filter(of_person).to_pylist()}
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "contacts": sorted(held.person.contacts),
@@ -235,7 +239,7 @@ def disclose(person: Person, settings: Settings) -> Mapping[str, Any]:
         "recordings": sorted(held.person.objects),
         "reports": [f"{settings.reports}/{day}/nightly.html" for day in sorted(held.days)],
         "staged_runs": [f"{settings.staging}/{day}/{run_id}" for day, run_id in sorted(held.runs)],
-        "tables": warehouse.view(rows),
+        "tables": {**warehouse.view(rows), **(labels if LABELS.name in held.rows else {})},
     }
 
 
@@ -276,6 +280,7 @@ def in_words(found: Mapping[str, Any]) -> str:
         ("call_events", "hold, transfer or pause"),
         ("surveys", "survey answer"),
         ("quarantine", "recording that could not be read"),
+        (LABELS.name, "judgement by somebody who listened to a stretch of a call"),
     ):
         if tables.get(name):
             lines.append(f"- {name}: {_count(len(tables[name]), 'row')}, each a {what}.")

@@ -2,8 +2,8 @@
 
 A lifetime a table (``CALLMOOD_RETENTION_DAYS``), one for what runs have staged (``CALLMOOD_STAGING_DAYS``), a shorter
 one for features, of which speech can be rebuilt (``CALLMOOD_FEATURES_DAYS``), and one for reports. It also deletes what
-publications that died have left in the warehouse, and staged rows of erased people that some run wrote after their
-erasure. What it deletes it says by day and count; it names nobody.
+publications that died have left in the warehouse, and staged rows and labels of erased people that were written after
+their erasure. What it deletes it says by day and count; it names nobody.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from itertools import groupby
 
 from jobs.discretion import start_logging
 from jobs.errors import DayLocked, JobError
-from jobs.person import staged_rows
+from jobs.labels import Labels
+from jobs.person import Person, staged_rows
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
 from jobs.step import exit_status
 from jobs.storage import Storage, StoredFile, open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Warehouse
+from schemas import LABELS
 from schemas.staging import SEGMENTS
 
 HOLDER = "retention"
@@ -66,6 +68,7 @@ def due(settings: Settings, now: datetime) -> list[Due]:
     warehouse = Warehouse(open_storage(settings.warehouse, settings))
     return [
         *_tables(warehouse, settings.retention_days, today),
+        *_labels(Labels(warehouse.storage), settings.retention_days, today),
         *_staged(open_storage(settings.staging, settings), settings, now),
         *_reports(open_storage(settings.reports, settings), settings, today),
     ]
@@ -78,6 +81,18 @@ def _tables(warehouse: Warehouse, lifetimes: Mapping[str, int], today: date) -> 
         for day, files in sorted(days.items()):
             if name in lifetimes and files and day < today - timedelta(days=lifetimes[name]):
                 yield Due(name, day, len(files), sum(file.size_bytes for file in files))
+
+
+def _labels(labels: Labels, lifetimes: Mapping[str, int], today: date) -> Iterator[Due]:
+    if LABELS.name not in lifetimes:
+        return
+    last = today - timedelta(days=lifetimes[LABELS.name])
+    by_day: dict[date, list[StoredFile]] = defaultdict(list)
+    for day, file in labels.files():
+        if day < last:
+            by_day[day].append(file)
+    for day, files in sorted(by_day.items()):
+        yield Due(LABELS.name, day, len(files), sum(file.size_bytes for file in files))
 
 
 def _staged(storage: Storage, settings: Settings, now: datetime) -> Iterator[Due]:
@@ -140,10 +155,13 @@ def enforce(found: Iterable[Due], settings: Settings) -> set[date]:
     warehouse = Warehouse(open_storage(settings.warehouse, settings))
     staging = open_storage(settings.staging, settings)
     reports = open_storage(settings.reports, settings)
+    labels = Labels(warehouse.storage)
     of_tables: dict[date, list[str]] = {day: [] for day in warehouse.unsettled()}
     for each in found:
         if each.what == "reports":
             reports.delete_below(each.call_date.isoformat())
+        elif each.what == LABELS.name:
+            labels.expire(each.call_date)
         elif each.run_id is None:
             of_tables.setdefault(each.call_date, []).append(each.what)
         else:
@@ -159,7 +177,14 @@ def enforce(found: Iterable[Due], settings: Settings) -> set[date]:
         except DayLocked as error:
             log.warning("%s", error)
             locked.add(day)
-    for run in _of_erased(staging, Suppressions.load(warehouse.storage, settings.identity_secret)):
+    suppressions = Suppressions.load(warehouse.storage, settings.identity_secret)
+    erased = suppressions.contacts_in(labels.read())
+    if erased:
+        # Somebody was still judging the call when it was erased.
+        log.warning(
+            "%d judgements of somebody who was erased: deleted", labels.delete(Person.of(erased).rows(["contact_id"]))
+        )
+    for run in _of_erased(staging, suppressions):
         log.warning("run %s of %s has rows of somebody who was erased: withdrawn", run.run_id, run.call_date)
         run.withdraw()
     return locked

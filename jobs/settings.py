@@ -26,11 +26,11 @@ from pydantic_settings import (
 )
 
 from jobs.errors import SettingsError
-from schemas import TABLES
+from schemas import LABELS, TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 Role = Literal["customer", "agent", "mixed"]
-TABLES_WITH_A_LIFETIME = tuple(name for name in TABLES if name != "runs")
+TABLES_WITH_A_LIFETIME = (*(name for name in TABLES if name != "runs"), LABELS.name)
 """``runs`` says what was done and holds nothing of anyone: it is kept."""
 S = TypeVar("S", bound="StoreSettings")
 

@@ -1,6 +1,7 @@
 """The tables: their schemas, their definitions, their expectations.
 
-``TABLES`` are those that are published, ``STAGED_TABLES`` those and what a run's steps hand to each other.
+``TABLES`` are those that are published, ``STAGED_TABLES`` those and what a run's steps hand to each other; ``LABELS`` is
+what people add.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from schemas import (
     calls,
     contacts,
     emotion_log,
+    labels,
     quarantine,
     recordings,
     runs,
@@ -37,8 +39,10 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     }
 )
 
+LABELS: Table = labels.TABLE
+
 STAGED_TABLES: Mapping[str, Table] = MappingProxyType(
     {**TABLES, **{table.name: table for table in (PLAN, SIDECAR_EVENTS, SEGMENTS, CALL_AUDIO)}}
 )
 
-__all__ = ["STAGED_TABLES", "TABLES", "Table"]
+__all__ = ["LABELS", "STAGED_TABLES", "TABLES", "Table"]

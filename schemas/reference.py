@@ -4,7 +4,7 @@ import sys
 
 import pyarrow as pa
 
-from schemas import TABLES
+from schemas import LABELS, TABLES
 from schemas.table import Table
 
 INTRODUCTION = """\
@@ -13,7 +13,7 @@ INTRODUCTION = """\
 Generated from the schemas by `python -m schemas.reference > docs/tables.md`; do not edit.
 
 Parquet (zstd), a folder a table, partitioned by `call_date` (`<warehouse>/<table>/call_date=YYYY-MM-DD/`), with a
-Delta log beside it. `call_date` stands in the path and not in the files; DuckDB, pandas, Spark and Athena read it from
+Delta log beside it (but `labels`, which has none). `call_date` stands in the path and not in the files; DuckDB, pandas, Spark and Athena read it from
 there. Times are UTC; units stand at the end of the names (`_s` seconds, `_hz`, `_dbfs`, `_st` semitones). A column
 without an entry under "null when" is never null. How calls are judged is in
 [satisfaction-index.md](satisfaction-index.md) and `schemas/definitions.py`.
@@ -22,8 +22,9 @@ without an entry under "null when" is never null. How calls are judged is in
 
 def render() -> str:
     """Write the reference of all published tables as Markdown."""
-    contents = [f"- [{table.name}](#{table.name}): {_first_sentence(table.description)}" for table in TABLES.values()]
-    return "\n".join([INTRODUCTION, *contents, "", *map(_section, TABLES.values())])
+    tables = [*TABLES.values(), LABELS]
+    contents = [f"- [{table.name}](#{table.name}): {_first_sentence(table.description)}" for table in tables]
+    return "\n".join([INTRODUCTION, *contents, "", *map(_section, tables)])
 
 
 def _section(table: Table) -> str:

@@ -1,0 +1,157 @@
+"""The dashboard's charts, in Altair: figures of a period, and a call's two speakers over time.
+
+Colors are those of the report's pictures. Knows nothing of pages or of where the figures come from.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from reporting.dashboard.sound import STEP_S, Waveform
+from reporting.figures import EMOTION_COLORS
+from schemas.definitions import INDEX_NEUTRAL
+
+INDEX = alt.Scale(domain=[0, 100])
+ACCENT = "#0b6e77"
+NOT_CLASSIFIED = "not classified"
+AGENT = "agent speaks"
+_LANE = 2.2
+_COLORS = {**EMOTION_COLORS, NOT_CLASSIFIED: "#d9d6cf", AGENT: "#b9b3a7"}
+
+
+def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> alt.LayerChart:
+    """The index with its interval, over days (``kind`` T) or hours (O)."""
+    base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(x=alt.X(f"key:{kind}", title=title))
+    where = alt.Y("index_mean:Q", title="satisfaction index", scale=INDEX)
+    tooltip = ["key", "calls", alt.Tooltip("index_mean", format=".1f"), alt.Tooltip("index_low", format=".1f")]
+    tooltip.append(alt.Tooltip("index_high", format=".1f"))
+    marks = base.mark_rule(color=ACCENT, strokeWidth=2, opacity=0.5).encode(
+        y=alt.Y("index_low:Q", scale=INDEX), y2="index_high:Q"
+    )
+    dots = alt.OverlayMarkDef(color=ACCENT, size=45)
+    points = base.mark_line(color=ACCENT, point=dots).encode(y=where, tooltip=tooltip)
+    return alt.layer(_neutral("y"), marks, points).properties(height=240)
+
+
+def index_by(figures: pd.DataFrame, title: str) -> alt.LayerChart:
+    """The index of groups with their intervals, a row each."""
+    base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(
+        y=alt.Y("key:N", title=None, sort=list(figures["key"]), axis=alt.Axis(labelLimit=220))
+    )
+    tooltip = [alt.Tooltip("key", title=title), "calls", alt.Tooltip("index_mean", format=".1f")]
+    interval = base.mark_rule(color=ACCENT, strokeWidth=3, opacity=0.5).encode(
+        x=alt.X("index_low:Q", scale=INDEX, title="satisfaction index"), x2="index_high:Q"
+    )
+    points = base.mark_point(color=ACCENT, filled=True, size=80).encode(x="index_mean:Q", tooltip=tooltip)
+    return alt.layer(_neutral("x"), interval, points).properties(height=40 + 30 * len(figures))
+
+
+def _neutral(axis: str) -> alt.Chart:
+    line = alt.Chart(pd.DataFrame({"neutral": [INDEX_NEUTRAL]})).mark_rule(strokeDash=[4, 4], color="#8a8578")
+    return line.encode(**{axis: alt.X("neutral:Q") if axis == "x" else alt.Y("neutral:Q")})
+
+
+def coverage(figures: pd.DataFrame) -> alt.Chart:
+    """Scored of the expected contacts over days."""
+    return (
+        alt.Chart(figures)
+        .mark_bar(color=ACCENT)
+        .encode(
+            x=alt.X("call_date:T", title="day"),
+            y=alt.Y(
+                "coverage:Q",
+                title="calls scored of contacts expected",
+                axis=alt.Axis(format="%"),
+                scale={"domain": [0, 1]},
+            ),
+            tooltip=["call_date", "contacts_expected", "calls_scored", alt.Tooltip("coverage", format=".1%")],
+        )
+        .properties(height=200)
+    )
+
+
+def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
+    """Both speakers over time, the customer's segments by the color of their emotion; a click chooses a segment.
+
+    Parameters
+    ----------
+    segments
+        With role, start_s, end_s, emotion and confidence, and number, by which the choice ``segment`` names them.
+    duration_s
+        Of the call.
+    """
+    shown = segments.assign(
+        says=np.where(segments["role"] == "agent", AGENT, segments["emotion"].fillna(NOT_CLASSIFIED)),
+        speaker=segments["role"],
+    )
+    present = [name for name in _COLORS if name in set(shown["says"])]
+    chosen = alt.selection_point(name="segment", fields=["number"])
+    return (
+        alt.Chart(shown)
+        .mark_bar(height=22, cursor="pointer")
+        .encode(
+            x=alt.X("start_s:Q", title="seconds", scale=alt.Scale(domain=[0, max(duration_s, 1)], nice=False)),
+            x2="end_s:Q",
+            y=alt.Y("speaker:N", title=None, sort=["agent", "customer", "mixed"]),
+            color=alt.Color(
+                "says:N",
+                title=None,
+                scale=alt.Scale(domain=present, range=[_COLORS[name] for name in present]),
+                legend=alt.Legend(orient="bottom"),
+            ),
+            opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.35)),
+            tooltip=[
+                alt.Tooltip("start_s", format=".1f"),
+                alt.Tooltip("end_s", format=".1f"),
+                "speaker",
+                "says",
+                alt.Tooltip("confidence", format=".0%"),
+            ],
+        )
+        .add_params(chosen)
+        .properties(height=alt.Step(34))
+    )
+
+
+def sound(found: Waveform, duration_s: float) -> alt.Chart:
+    """How loud each side is over time, a lane a role, on the timeline's scale."""
+    seconds = np.arange(found.peaks.shape[1]) * STEP_S
+    step = max(1, found.peaks.shape[1] // 1500)  # no screen shows more points
+    lanes = [_LANE * (len(found.roles) - 1 - place) for place in range(len(found.roles))]
+    rows = [
+        pd.DataFrame({"seconds": seconds, "top": lane + peaks, "bottom": lane - peaks, "speaker": role})[::step]
+        for role, lane, peaks in zip(found.roles, lanes, found.peaks, strict=True)
+    ]
+    named = " : ".join(f"datum.value == {lane} ? '{role}'" for role, lane in zip(found.roles, lanes, strict=True))
+    return (
+        alt.Chart(pd.concat(rows))
+        .mark_area(color=ACCENT, opacity=0.7)
+        .encode(
+            x=alt.X("seconds:Q", title=None, scale=alt.Scale(domain=[0, max(duration_s, 1)], nice=False)),
+            y=alt.Y(
+                "top:Q",
+                title=None,
+                axis=alt.Axis(values=lanes, labelExpr=f"{named} : ''", grid=False),
+                scale=alt.Scale(domain=[-1, max(lanes) + 1], nice=False),
+            ),
+            y2="bottom:Q",
+            detail="speaker:N",
+        )
+        .properties(height=70 * len(lanes))
+    )
+
+
+def over_time(values: pd.DataFrame, name: str, title: str) -> alt.Chart:
+    """A measure of the segments over time: a step a segment."""
+    return (
+        alt.Chart(values.dropna(subset=[name]))
+        .mark_rule(color=ACCENT, strokeWidth=4)
+        .encode(
+            x=alt.X("start_s:Q", title="seconds"),
+            x2="end_s:Q",
+            y=alt.Y(f"{name}:Q", title=title, scale=alt.Scale(zero=False)),
+        )
+        .properties(height=140)
+    )

@@ -1,0 +1,61 @@
+"""The page of a period: the index with its interval over days, by queue and team, by hour."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from reporting.dashboard import charts
+from reporting.dashboard.shared import Chosen, few, in_words, tables
+from reporting.dashboard.tables import MIN_GROUP
+from reporting.words import number, percent
+
+
+def show() -> None:
+    """Show it."""
+    chosen = Chosen.get()
+    st.title("How customers sounded")
+    total = tables().total(chosen)
+    calls = int(total["calls"])
+    if calls < MIN_GROUP:
+        st.info(few(calls))
+        return
+    index, negative, escalated, scored = st.columns(4)
+    interval = f"{total['index_low']:.1f} to {total['index_high']:.1f}" if pd.notna(total["index_low"]) else None
+    index.metric(
+        "Satisfaction index", number(_value(total["index_mean"]), 1), interval, delta_color="off", delta_arrow="off"
+    )
+    negative.metric("Negative speech", percent(_value(total["negative_share"])))
+    escalated.metric("Escalated calls", percent(_value(total["escalated_share"])))
+    scored.metric("Calls scored", number(calls))
+    st.caption(
+        "0 to 100; 60, the dashed line, is neutral throughout. Intervals are 95% (Student's t over calls): they say "
+        "what chance does between calls, not how often the model is wrong (page Judge). "
+        f"Figures of fewer than {MIN_GROUP} calls are not shown."
+    )
+    days = tables().over_days(chosen)
+    if len(days) > 1:
+        st.subheader("Day by day")
+        st.altair_chart(charts.index_over(days, "day", kind="T"), alt="Satisfaction index with interval, by day")
+    queues, hours = st.columns(2)
+    with queues:
+        st.subheader("By queue")
+        by_queue = tables().by("queue", chosen)
+        st.altair_chart(charts.index_by(by_queue, "queue"), alt="Satisfaction index with interval, by queue")
+    with hours:
+        st.subheader("By local hour")
+        by_hour = tables().by_hour(chosen)
+        if by_hour["index_mean"].notna().any():
+            st.altair_chart(
+                charts.index_over(by_hour, "hour", kind="O"), alt="Satisfaction index with interval, by hour"
+            )
+        else:
+            st.info(f"No hour has {MIN_GROUP} calls.")
+    by_team = tables().by("team", chosen)
+    for name, figures in (("queue", by_queue), ("team", by_team), ("hour", by_hour), ("day", days)):
+        with st.expander(f"Table by {name}", expanded=name == "queue"):
+            st.dataframe(in_words(figures, name), hide_index=True)
+
+
+def _value(value: float) -> float | None:
+    return None if pd.isna(value) else float(value)

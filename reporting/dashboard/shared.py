@@ -1,0 +1,85 @@
+"""What the dashboard's pages share: the places, the tables, the calls that are chosen, and how figures are written."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+
+import pandas as pd
+import streamlit as st
+
+from reporting.dashboard.places import Places
+from reporting.dashboard.tables import MIN_GROUP, Filter, Tables
+from reporting.words import NONE, number, percent
+
+REFRESH_S = 30
+"""How old what is shown may be: so long the tables are not looked at for new publications."""
+
+
+class Chosen:
+    """The calls that the sidebar's filter chooses, for the run of the script that is under way."""
+
+    @staticmethod
+    def put(chosen: Filter) -> None:
+        """Keep what was chosen."""
+        st.session_state["filter"] = chosen
+
+    @staticmethod
+    def get() -> Filter:
+        """What was chosen."""
+        found = st.session_state["filter"]
+        if not isinstance(found, Filter):
+            raise TypeError(f"the filter is a {type(found).__name__}; expected what Chosen.put kept")
+        return found
+
+
+@st.cache_resource(show_spinner=False)
+def places() -> Places:
+    """Where the data are, by the arguments of the script."""
+    return Places.of(sys.argv[1:])
+
+
+@st.cache_resource(show_spinner="Opening the tables")
+def _tables() -> Tables:
+    return Tables(places().warehouse)
+
+
+@st.cache_data(ttl=REFRESH_S, show_spinner=False)
+def _refreshed() -> bool:
+    return _tables().refreshed()
+
+
+def tables() -> Tables:
+    """The published tables, not older than `REFRESH_S`."""
+    found = _tables()
+    _refreshed()
+    return found
+
+
+def few(calls: int) -> str:
+    """What is said instead of figures of too few calls."""
+    return f"Fewer than {MIN_GROUP} calls: no figures are shown of so few." if calls else "There are no such calls."
+
+
+def in_words(figures: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A table of figures as people read them; suppressed ones are a dash."""
+
+    def written(value: float, as_percent: bool) -> str:
+        if pd.isna(value):
+            return NONE
+        return percent(float(value)) if as_percent else number(float(value), 1)
+
+    return pd.DataFrame(
+        {
+            name: [each.isoformat() if isinstance(each, date) else str(each) for each in figures["key"]],
+            "calls": [number(each) if each >= MIN_GROUP else f"under {MIN_GROUP}" for each in figures["calls"]],
+            "index": [written(each, False) for each in figures["index_mean"]],
+            "95% interval": [
+                NONE if pd.isna(low) else f"{low:.1f} to {high:.1f}"
+                for low, high in zip(figures["index_low"], figures["index_high"], strict=True)
+            ],
+            "negative speech": [written(each, True) for each in figures["negative_share"]],
+            "escalated": [written(each, True) for each in figures["escalated_share"]],
+            "recovered": [written(each, True) for each in figures["recovered_share"]],
+        }
+    )

@@ -1,0 +1,209 @@
+"""How long the dashboard's views take on a year of generated calls: ``python -m tests.benchmarks.dashboard FOLDER``.
+
+Publishes tables of ``--calls`` calls over ``--days`` days to FOLDER/warehouse, where there are none yet, with segments
+for the last day alone (the only ones that a view reads at once are one day's), and prints seconds a view, the median of
+three. Each question goes to the tables: nothing of the answers is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.staging import RunStaging
+from jobs.storage import LocalStorage
+from jobs.warehouse import DAY_TABLES, RunFigures, Warehouse
+from reporting.dashboard.tables import Filter, Tables
+from schemas import TABLES
+
+LAST = date(2026, 11, 20)
+QUEUES = ("Billing", "Orders", "Support", "Sales", "Claims", "Returns")
+SEGMENTS = 14
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry")
+FIGURES = RunFigures("made", "made", 0, 0, 0, 0, 0, 0, 0.0, {}, 1.0, 1.0, "published")
+
+
+def publish(folder: Path, calls: int, days: int) -> None:
+    """Publish the tables."""
+    rng = np.random.default_rng(7)
+    per_day = calls // days
+    warehouse = Warehouse(LocalStorage(folder / "warehouse"))
+    for number in range(days):
+        day = LAST - timedelta(days=number)
+        staging = RunStaging(LocalStorage(folder / "staging"), day, f"{day:%Y%m%d}T013000Z-000001")
+        made = _day(rng, day, per_day, with_segments=number == 0)
+        for table in DAY_TABLES:
+            rows = made.get(table.name)
+            staging.write_table(table, table.empty() if rows is None else _whole(table.name, rows))
+        warehouse.publish(staging, FIGURES)
+        staging.withdraw()
+
+
+def _whole(name: str, rows: Mapping[str, object]) -> pa.Table:
+    """The rows as the table has them, with something in columns that are not of interest and may not be null."""
+    schema = TABLES[name].schema
+    n = len(next(value for value in rows.values() if not isinstance(value, str | date | bool)))  # type: ignore[arg-type]
+    columns = []
+    for field in schema:
+        value = rows.get(field.name)
+        if value is None and not field.nullable:
+            value = _plain(field.type)
+        if value is None or isinstance(value, str | date | bool | int | float | datetime):
+            columns.append(pa.repeat(pa.scalar(value, field.type), n))
+        elif isinstance(value, pa.Array):
+            columns.append(value)
+        else:
+            columns.append(pa.array(value, field.type))
+    return pa.table(columns, schema=schema)
+
+
+def _plain(kind: pa.DataType) -> object:
+    if pa.types.is_string(kind):
+        return ""
+    if pa.types.is_boolean(kind):
+        return False
+    if pa.types.is_timestamp(kind):
+        return datetime(2026, 1, 1, tzinfo=UTC)
+    return [] if pa.types.is_list(kind) or pa.types.is_map(kind) else 0
+
+
+def _day(rng: np.random.Generator, day: date, n: int, *, with_segments: bool) -> Mapping[str, Mapping[str, object]]:
+    ids = np.array([f"{day:%Y%m%d}-{number:08d}-generated-contact" for number in range(n)])
+    queue = rng.choice(QUEUES, n)
+    team = rng.choice([f"Team {number}" for number in range(12)], n)
+    index = np.clip(rng.normal(55, 12, n), 0, 100)
+    started = np.datetime64(day) + rng.integers(7 * 3600, 20 * 3600, n).astype("timedelta64[s]")
+    at = pa.array(started.astype("datetime64[us]"), TABLES["calls"].schema.field("started_at").type)
+    flagged = rng.random(n) < 0.05
+    reasons = pa.array([["sustained_anger"] if each else [] for each in flagged], pa.list_(pa.string()))
+    shares = rng.random(n) * 0.5
+    common = {"call_date": day, "contact_id": ids, "run_id": "made"}
+    made: dict[str, dict[str, object]] = {
+        "contacts": {
+            **common,
+            "queue": queue,
+            "team": team,
+            "started_at": at,
+            "expects_recording": True,
+            "local_hour": rng.integers(7, 20, n),
+        },
+        "recordings": {
+            **common,
+            "source_uri": ids,
+            "status": np.where(rng.random(n) < 0.97, "scored", "quarantined"),
+            "reason_code": "truncated",
+            "codec": "WAV/PCM_16",
+            "channel_kind": "two_channel",
+        },
+        "calls": {
+            **common,
+            "source_uri": ids,
+            "queue": queue,
+            "team": team,
+            "started_at": at,
+            "duration_s": 300.0,
+            "satisfaction_index": index,
+            "satisfaction_low": index - 9,
+            "satisfaction_high": index + 9,
+            "negative_share": shares,
+            "escalated": flagged,
+            "recovered": ~flagged,
+            "anger_peak": shares,
+            "mood_change": shares,
+            "longest_silence_s": 5.0,
+            "review_reasons": reasons,
+            "model_id": "made",
+        },
+        "satisfaction_daily": {
+            "call_date": day,
+            "scope": ["total"] + ["queue"] * len(QUEUES),
+            "queue": [None, *QUEUES],
+            "contacts_expected": n,
+            "calls_scored": n,
+            "coverage": 0.97,
+        },
+    }
+    if with_segments:
+        of = np.repeat(ids, SEGMENTS)
+        start = np.tile(np.arange(SEGMENTS) * 20.0, n)
+        made["emotion_log"] = {
+            "call_date": day,
+            "contact_id": of,
+            "role": "customer",
+            "start_s": start,
+            "end_s": start + 2.5,
+            "segment_index": 0,
+            "turn_index": np.tile(np.arange(SEGMENTS), n),
+            "classified": True,
+            "emotion": rng.choice(EMOTIONS, len(of)),
+            "confidence": rng.random(len(of)),
+            "model_id": "made",
+            "run_id": "made",
+        }
+    return made
+
+
+def views(tables: Tables, chosen: Filter) -> Mapping[str, Callable[[], object]]:
+    """The views, each as all the questions that it asks."""
+
+    def call() -> object:
+        first = tables.calls(chosen).iloc[0]
+        return tables.segments(first["call_date"], first["contact_id"]), tables.addresses(
+            first["call_date"], first["contact_id"]
+        )
+
+    return {
+        "period": lambda: (
+            tables.total(chosen),
+            tables.over_days(chosen),
+            tables.by("queue", chosen),
+            tables.by("team", chosen),
+            tables.by_hour(chosen),
+        ),
+        "coverage": lambda: (
+            tables.coverage(chosen),
+            tables.coverage_by_queue(chosen),
+            tables.not_scored(chosen),
+            tables.codecs(chosen),
+            tables.publications(chosen),
+        ),
+        "calls": call,
+    }
+
+
+def main() -> None:
+    """Publish where nothing is, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=365)
+    given = parser.parse_args()
+    if not (given.folder / "warehouse").is_dir():
+        publish(given.folder, given.calls, given.days)
+    began = time.perf_counter()
+    tables = Tables(LocalStorage(given.folder / "warehouse"))
+    print(f"opening: {time.perf_counter() - began:.2f} s")
+    everything = Filter(tables.days()[0], LAST)
+    for what, chosen in (
+        (f"{given.days} days", everything),
+        ("a queue of them", Filter(everything.first, LAST, ("Billing",))),
+        ("28 days", Filter(LAST - timedelta(days=27), LAST)),
+    ):
+        for name, view in views(tables, chosen).items():
+            took = []
+            for _ in range(3):
+                began = time.perf_counter()
+                view()
+                took.append(time.perf_counter() - began)
+            print(f"{name}, {what}: {statistics.median(took):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
