@@ -120,7 +120,7 @@ class Held:
     person
         With the contacts of the customers, and the addresses of the recordings, that were found.
     rows
-        How many rows each table of the warehouse, and labels, has of the person, or naming one of the person's contacts.
+        How many rows each table, ``labels`` included, has of the person, or naming one of the person's contacts.
     days
         The published days that have such rows.
     runs

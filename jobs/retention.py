@@ -181,9 +181,8 @@ def enforce(found: Iterable[Due], settings: Settings) -> set[date]:
     erased = suppressions.contacts_in(labels.read())
     if erased:
         # Somebody was still judging the call when it was erased.
-        log.warning(
-            "%d judgements of somebody who was erased: deleted", labels.delete(Person.of(erased).rows(["contact_id"]))
-        )
+        deleted = labels.delete(Person.of(erased).rows(["contact_id"]))
+        log.warning("%d judgements of somebody who was erased: deleted", deleted)
     for run in _of_erased(staging, suppressions):
         log.warning("run %s of %s has rows of somebody who was erased: withdrawn", run.run_id, run.call_date)
         run.withdraw()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from jobs.errors import JobError
 from jobs.settings import load_store_settings
 from jobs.storage import Storage, open_storage, storage_from_options
-from schemas import TABLES
+from schemas import LABELS, TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json")
 MAX_ROWS = 40
+_ALL = {**TABLES, LABELS.name: LABELS}
 EXIT_QUERY = 1
 EXIT_USAGE = 2
 HELP = """\
@@ -70,9 +71,11 @@ class Session:
     def __init__(self, storage: Storage) -> None:
         import duckdb
 
+        from jobs.labels import Labels
         from jobs.warehouse import Warehouse
 
         self._warehouse = Warehouse(storage)
+        self._labels = Labels(storage)
         # Without these, a name that is no table may be taken for a variable of Python, or starts a download.
         settings = {"python_enable_replacements": False, "autoinstall_known_extensions": False}
         self._duckdb = duckdb.connect(config={**settings, "TimeZone": "UTC"})
@@ -85,7 +88,8 @@ class Session:
         return self._snapshot is None or not self._snapshot.call_dates
 
     def refresh(self) -> bool:
-        """Take the tables as they are now; whether anything had changed."""
+        """Take the tables as they are now; whether anything but labels had changed."""
+        self._duckdb.register(LABELS.name, self._labels.read())
         snapshot = self._warehouse.snapshot()
         if snapshot == self._snapshot:
             return False
@@ -138,7 +142,7 @@ def prompt(session: Session, style: str) -> int:
 
     interactive = sys.stdin.isatty()
     if interactive:
-        print(f"Tables: {', '.join(TABLES)}. End a query with ; or type .help")
+        print(f"Tables: {', '.join(_ALL)}. End a query with ; or type .help")
     status = 0
     for statement in _statements(interactive):
         command, _, argument = statement.partition(" ")
@@ -178,18 +182,18 @@ def _statements(interactive: bool) -> Iterator[str]:
 
 def _describe(command: str, name: str) -> str:
     if command == ".tables":
-        return "\n".join(f"{table.name:<20}{table.description}" for table in TABLES.values())
-    if command == ".columns" and name in TABLES:
+        return "\n".join(f"{table.name:<20}{table.description}" for table in _ALL.values())
+    if command == ".columns" and name in _ALL:
         return "\n".join(
             textwrap.fill(
                 f"{field.name:<26}{field.type!s:<24}{field.metadata[b'description'].decode()}",
                 width=max(80, _terminal_width()),
                 subsequent_indent=" " * 50,
             )
-            for field in TABLES[name].schema
+            for field in _ALL[name].schema
         )
     if command == ".columns":
-        return f"there is no table {name!r}; the tables are {', '.join(TABLES)}"
+        return f"there is no table {name!r}; the tables are {', '.join(_ALL)}"
     return HELP
 
 

@@ -1,7 +1,7 @@
 """The tables: their schemas, their definitions, their expectations.
 
-``TABLES`` are those that are published, ``STAGED_TABLES`` those and what a run's steps hand to each other; ``LABELS`` is
-what people add.
+``TABLES`` are those that are published, ``STAGED_TABLES`` those and what a run's steps hand to each other;
+``LABELS`` is what people add.
 """
 
 from collections.abc import Mapping

@@ -13,9 +13,9 @@ INTRODUCTION = """\
 Generated from the schemas by `python -m schemas.reference > docs/tables.md`; do not edit.
 
 Parquet (zstd), a folder a table, partitioned by `call_date` (`<warehouse>/<table>/call_date=YYYY-MM-DD/`), with a
-Delta log beside it (but `labels`, which has none). `call_date` stands in the path and not in the files; DuckDB, pandas, Spark and Athena read it from
-there. Times are UTC; units stand at the end of the names (`_s` seconds, `_hz`, `_dbfs`, `_st` semitones). A column
-without an entry under "null when" is never null. How calls are judged is in
+Delta log beside it, but for `labels`, which has none. `call_date` stands in the path and not in the files; DuckDB,
+pandas, Spark and Athena read it from there. Times are UTC; units stand at the end of the names (`_s` seconds, `_hz`,
+`_dbfs`, `_st` semitones). A column without an entry under "null when" is never null. How calls are judged is in
 [satisfaction-index.md](satisfaction-index.md) and `schemas/definitions.py`.
 """
 
