@@ -34,8 +34,8 @@ TABLE = Table(
             "sampled_by",
             pa.string(),
             "Why it was heard: random: drawn from all classified customer segments of 1 s and more, of the chosen days "
-            "and queues; flagged: from those that the model calls angry; uncertain: from the tenth of which the model is "
-            "least sure",
+            "and queues; flagged: from those that the model calls angry; uncertain: from the tenth of which the model "
+            "is least sure",
         ),
         column(
             "weight",

@@ -8,6 +8,7 @@ from datetime import date
 import pandas as pd
 import streamlit as st
 
+from jobs.labels import Labels
 from reporting.dashboard.places import Places
 from reporting.dashboard.tables import MIN_GROUP, Filter, Tables
 from reporting.words import NONE, number, percent
@@ -54,6 +55,12 @@ def tables() -> Tables:
     found = _tables()
     _refreshed()
     return found
+
+
+@st.cache_resource(show_spinner=False)
+def labels() -> Labels:
+    """The judgements of the warehouse; each read sees those of others."""
+    return Labels(places().warehouse)
 
 
 def few(calls: int) -> str:

@@ -23,11 +23,8 @@ EXCEPTIONS = {
     ("jobs/render_report.py", "reporting"),
     # The SQL prompt finds the warehouse by the jobs' settings.
     ("reporting/sql.py", "jobs"),
-    # So does the dashboard, by one module; another starts it, two say what is wrong with a setting or a store.
-    ("reporting/dashboard/places.py", "jobs"),
-    ("reporting/dashboard/__main__.py", "jobs"),
-    ("reporting/dashboard/app.py", "jobs"),
-    ("reporting/dashboard/judge_page.py", "jobs"),
+    # So does the dashboard, which adds labels to it, and says what is wrong with a setting or a store.
+    *((f"reporting/dashboard/{name}.py", "jobs") for name in ("__main__", "app", "judge_page", "places", "shared")),
 }
 HEAVY = {
     "pyspark",
