@@ -98,13 +98,13 @@ class Browser:
         deadline = time.monotonic() + seconds
         while not self.evaluate(f"!!({expression})"):
             if time.monotonic() > deadline:
-                shown = self.evaluate("document.body.innerText.slice(0, 2000)")
+                shown = self.evaluate("document.body?.innerText.slice(0, 2000)")
                 raise AssertionError(f"{expression} did not become true in {seconds:g} s; the page says:\n{shown}")
             time.sleep(0.2)
 
     def sees(self, text: str, seconds: float = WAIT_S) -> None:
         """Wait until a text is in the page."""
-        self.wait(f"document.body.innerText.includes({json.dumps(text)})", seconds)
+        self.wait(f"document.body?.innerText.includes({json.dumps(text)})", seconds)
 
     def click(self, finder: str) -> None:
         """Click, as a mouse does, the middle of the element that an expression of JavaScript finds."""

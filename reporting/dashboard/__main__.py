@@ -21,14 +21,8 @@ FIRST_PORT, TRIED_PORTS = 8501, 50
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the places, choose a port, and become Streamlit's process; the exit status where that cannot be."""
-    parser = argparse.ArgumentParser(
-        prog="python -m reporting.dashboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", metavar="FOLDER", help="the output folder of make demo: its tables and sample calls")
-    parser.add_argument("--port", type=int, help=f"default: the first free one from {FIRST_PORT} on")
-    add_arguments(parser)
-    given = parser.parse_args(argv)
-    places = _places(given)
+    given = parser().parse_args(argv)
+    places = places_of(given)
     try:
         Places.of(places)
         port = given.port or free_port()
@@ -42,7 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _places(given: argparse.Namespace) -> list[str]:
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        prog="python -m reporting.dashboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--out", metavar="FOLDER", help="the output folder of make demo: its tables and sample calls")
+    made.add_argument("--port", type=int, help=f"default: the first free one from {FIRST_PORT} on")
+    add_arguments(made)
+    return made
+
+
+def places_of(given: argparse.Namespace) -> list[str]:
     """The arguments that `Places.of` reads: those given, and what a demo's folder holds."""
     warehouse, recordings = given.warehouse, list(given.recordings)
     if given.out is not None:

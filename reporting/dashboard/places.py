@@ -112,7 +112,11 @@ class Places:
         """
         parser = argparse.ArgumentParser()
         add_arguments(parser)
-        given = parser.parse_args(arguments)
+        return cls.named(parser.parse_args(arguments))
+
+    @classmethod
+    def named(cls, given: argparse.Namespace) -> Places:
+        """Find the places by parsed arguments; as `of`."""
         folders = tuple(given.recordings)
         if given.warehouse is not None:
             model = given.model or str(Settings.model_fields["model"].default)

@@ -217,6 +217,14 @@ class Tables(Session):
         )
         return [str(each) for each in found.to_numpy().ravel() if isinstance(each, str)]
 
+    def customer(self, call_date: date, contact_id: str) -> str | None:
+        """The key of the customer of a contact, where it is known."""
+        found = self.rows(
+            "select customer_key from contacts where call_date = ? and contact_id = ?", [call_date, contact_id]
+        )
+        keys = found["customer_key"].dropna()
+        return str(keys.iloc[0]) if len(keys) else None
+
 
 def suppressed(calls: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which groups' figures may not be shown: those of fewer than `MIN_GROUP` calls, and complements.

@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -38,9 +39,11 @@ from jobs import erase, person
 from jobs.enrich_day import plan
 from jobs.errors import RunWithdrawn
 from jobs.identity import keyed_hash
+from jobs.labels import Label, Labels
 from jobs.settings import load_settings
 from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
 from jobs.step import EXIT_PERMANENT
+from jobs.storage import LocalStorage
 from jobs.warehouse import DAY_TABLES
 from schemas import TABLES
 from schemas.staging import PLAN, SEGMENTS
@@ -107,6 +110,10 @@ def published(tmp_path_factory: pytest.TempPathFactory, trap: list[str], spark_s
             DeltaTable(str(warehouse / name)).create_checkpoint()
         (log,) = (warehouse / "emotion_log" / f"call_date={DAY}").glob(f"part-{AGAIN}-0.parquet")
         shutil.copy(log, log.with_name(f"part-{ORPHAN}-0.parquet"))
+        for contact in (CONTACT, "angry"):
+            judged_at = datetime(2026, 11, 21, tzinfo=UTC)
+            heard = ("customer", 1.0, 3.0, "sad", "negative", "heron", "random", 2.0, "m", "sad", 0.5, judged_at)
+            Labels(LocalStorage(warehouse)).add(Label(DAY, contact, *heard))
         elsewhere = warehouse / "calls" / "call_date=2026-11-25"
         elsewhere.mkdir()
         shutil.copy(next((warehouse / "calls").rglob(f"part-{AGAIN}-0.parquet")), elsewhere / "part-x-0.parquet")
@@ -159,6 +166,7 @@ def test_a_contact_is_nowhere_any_more_and_the_others_are_as_they_were(
         "warehouse/calls/call_date=2026-11-25/part-x",
         *(f"staging/{DAY}/{run_id}/" for run_id in (NIGHT, AGAIN, "20261121T030000Z-00000e")),
         f"staging/{DAY}/20261121T030000Z-00000e/segments/7",
+        f"warehouse/labels/call_date={DAY}/",
         f"reports/{DAY}/nightly.html",
         "logs/task.log",
     ):
@@ -167,6 +175,7 @@ def test_a_contact_is_nowhere_any_more_and_the_others_are_as_they_were(
     with caplog.at_level(logging.INFO):
         assert erase.main(["--contact", CONTACT]) == 0, caplog.text
     assert traces(center.folder, CONTACT) == set()
+    assert Labels(LocalStorage(center.folder / "warehouse")).read()["contact_id"].to_pylist() == ["angry"]
     assert CONTACT not in caplog.text.replace("--contact", "")
 
     after = center.read()

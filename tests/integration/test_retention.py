@@ -13,6 +13,7 @@ from sample_runs import figures, rows_of, staged
 
 from jobs import retention
 from jobs.day_lock import DayLock
+from jobs.labels import Label, Labels
 from jobs.retention import begun_at, due, enforce, in_words
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
@@ -61,6 +62,26 @@ def place(new_storage: Callable[[str], Storage], monkeypatch: pytest.MonkeyPatch
         for name in ("nightly.html", "data_docs/index.html"):
             made.storage("reports").write(f"{day}/{name}", b"<p>")
     return made
+
+
+def judgement(day: date, contact_id: str) -> Label:
+    return Label(day, contact_id, "customer", 1.0, 3.0, "sad", "negative", "heron", "random", 2.0, "m", "sad", 0.5, NOW)
+
+
+def test_labels_go_when_their_lifetime_is_over_and_with_whom_they_are_of(place: Place) -> None:
+    labels = Labels(place.storage("warehouse"))
+    for day, contact_id in ((OLD, "old"), (YOUNG, "young"), (YOUNG, "erased")):
+        labels.add(judgement(day, contact_id))
+    assert due(place.settings(), NOW) == []
+    settings = place.settings(retention_days={"labels": 90})
+    found = due(settings, NOW)
+    assert [(each.what, each.call_date, each.files) for each in found] == [("labels", OLD, 1)]
+
+    # Judged while the contact was being erased.
+    suppressed = Suppressed.of(SECRET.encode(), contacts=["erased"], at=NOW)
+    place.storage("warehouse").write("_erasures/1/suppressed.json", suppressed.to_json())
+    assert enforce(found, settings) == set()
+    assert Labels(place.storage("warehouse")).read()["contact_id"].to_pylist() == ["young"]
 
 
 def test_a_tables_day_goes_when_its_lifetime_is_over(place: Place) -> None:

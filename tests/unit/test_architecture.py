@@ -24,7 +24,10 @@ EXCEPTIONS = {
     # The SQL prompt finds the warehouse by the jobs' settings.
     ("reporting/sql.py", "jobs"),
     # So does the dashboard, which adds labels to it, and says what is wrong with a setting or a store.
-    *((f"reporting/dashboard/{name}.py", "jobs") for name in ("__main__", "app", "judge_page", "places", "shared")),
+    *(
+        (f"reporting/dashboard/{name}.py", "jobs")
+        for name in ("__main__", "app", "export", "judge_page", "places", "shared")
+    ),
 }
 HEAVY = {
     "pyspark",
