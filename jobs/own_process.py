@@ -6,6 +6,7 @@ it ends when this one does.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -86,6 +87,8 @@ def end_at(seconds: int) -> None:
 
 
 def _answer(sender: Connection[Any, Any], work: Callable[[], Any]) -> None:
+    # What came with the fork stays: looking through it for garbage would copy its pages, too.
+    gc.freeze()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         sender.send((work(), None))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 
 from jobs.errors import StorageAccessDenied, StorageError
 from jobs.extract_features import NOTHING_YET, Recording, _check_failures, _fetch
+from jobs.settings import ROOT
 from ser_model.errors import RecordingError
 
 RECORDING = Recording("contact", "s3://bucket/key", "etag", None, None, 4, ("customer", "agent"))
@@ -132,3 +136,20 @@ def test_where_most_fail_for_a_reason_not_theirs_the_night_stops(reason: str, er
     _check_failures({**NOTHING_YET, reason: 5}, 10)
     with pytest.raises(error, match="6 of 10"):
         _check_failures({**NOTHING_YET, reason: 6}, 10)
+
+
+def test_a_worker_that_is_ready_has_imported_what_its_processes_need() -> None:
+    lines = """
+        import sys
+        import pyarrow as pa
+        from jobs.extract_features import _make_ready
+        from schemas.staging import SEGMENTS
+        from ser_model.features import FeatureSpec
+        _make_ready(FeatureSpec(), ("customer",), "http://127.0.0.1:1", "us-east-1")
+        before = set(sys.modules)
+        pa.Table.from_pylist([dict.fromkeys(SEGMENTS.schema.names)], schema=SEGMENTS.schema)
+        import pyarrow.parquet
+        print(sorted(set(sys.modules) - before))
+    """
+    ran = subprocess.run([sys.executable, "-c", dedent(lines)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import subprocess
@@ -24,6 +25,11 @@ def test_what_the_work_returns_comes_back_from_another_process() -> None:
     process_id, found = in_own_process(lambda: (os.getpid(), {**before, "b": 2}), 4096)
     assert process_id != os.getpid()
     assert found == {"a": 1, "b": 2}
+
+
+def test_what_came_with_the_fork_is_not_looked_through_for_garbage() -> None:
+    assert in_own_process(gc.get_freeze_count, 4096) > 0
+    assert gc.get_freeze_count() == 0
 
 
 def test_what_the_work_raises_is_raised() -> None:
