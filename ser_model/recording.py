@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, Final, Literal, Self
+from tempfile import TemporaryFile
+from typing import BinaryIO, Final, Literal, Self, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from ser_model.features import (
 from ser_model.prosody import Prosody, ProsodyExtractor
 from ser_model.speech import (
     FRAME_S,
+    N_BANDS,
     BandLevelsDb,
     Piece,
     Span,
@@ -106,7 +107,7 @@ class RecordingSegments:
 
 
 class SegmentExtractor:
-    """Finds and describes the segments of recordings.
+    """Finds and describes the segments of recordings, one at a time: not to be shared by threads.
 
     Parameters
     ----------
@@ -134,6 +135,7 @@ class SegmentExtractor:
         self._log_mel = LogMel(analysis_spec(features))
         self._prosody = ProsodyExtractor(self._log_mel.spec)
         self._excerpt = round(EXCERPT_S * features.sample_rate_hz)
+        self._kept = [_Kept() for _ in get_args(Role)]
 
     def __call__(
         self, files: Sequence[BinaryIO], channel_roles: Sequence[ChannelRole] = ("customer", "agent")
@@ -160,7 +162,7 @@ class SegmentExtractor:
         roles = call.roles
         if roles == ("mixed",):
             self._check_mixed("both sides in one channel")
-        with _Listener(rate_hz, len(roles)) as heard:
+        with _Listener(rate_hz, self._kept[: len(roles)]) as heard:
             for block in call.blocks():
                 heard.listen(block)
             levels = heard.levels()
@@ -253,33 +255,32 @@ def _segment(role: Role, turn: Piece, piece: _Piece) -> Segment:
 
 
 class _Listener:
-    """Hears a recording block by block: keeps all levels, and as 16 bit the samples, long ones in files."""
+    """Hears a recording block by block: keeps the levels of its channels, and their samples in what it is given."""
 
-    def __init__(self, sample_rate_hz: int, n_channels: int) -> None:
+    def __init__(self, sample_rate_hz: int, kept: Sequence[_Kept]) -> None:
         self._frame_length = round(FRAME_S * sample_rate_hz)
-        self._kept = [SpooledTemporaryFile(IN_MEMORY_BYTES) for _ in range(n_channels)]  # noqa: SIM115 - closed on exit
+        self._kept = kept
         self._levels: list[BandLevelsDb] = []
-        self._rest = np.empty((n_channels, 0), dtype=np.float32)
+        self._rest = np.empty((len(kept), 0), dtype=np.float32)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._kept:
-            file.close()
+        for kept in self._kept:
+            kept.clear()
 
     def listen(self, block: npt.NDArray[np.float32]) -> None:
         """Take in a block, float32 ``[shape=(channels, n)]``, full scale 1."""
-        kept = np.multiply(block, _PCM16, dtype=np.float32, casting="unsafe", out=np.empty(block.shape, np.int16))
-        for samples, file in zip(kept, self._kept, strict=True):
-            file.write(samples.data)
+        for samples, kept in zip(block, self._kept, strict=True):
+            kept.append(samples)
         if self._rest.size:
             block = np.concatenate((self._rest, block), axis=1)
         whole = block.shape[1] // self._frame_length * self._frame_length
         self._rest = block[:, whole:]
-        self._levels.append(
-            np.stack([band_levels(np.ascontiguousarray(channel[:whole]), self._frame_length) for channel in block])
-        )
+        # All channels at once, as one after the other.
+        levels = band_levels(np.ascontiguousarray(block[:, :whole]).ravel(), self._frame_length)
+        self._levels.append(levels.reshape(N_BANDS, len(block), -1).swapaxes(0, 1))
 
     def levels(self) -> BandLevelsDb:
         """Levels of all channels, dBFS, float32 ``[shape=(channels, N_BANDS, frames)]``."""
@@ -292,10 +293,43 @@ class _Listener:
         -------
         float32 ``[shape=(n,)]``.
         """
-        n_bytes = self._frame_length * np.dtype(np.int16).itemsize
-        file = self._kept[channel]
-        file.seek(start * n_bytes)
-        kept = np.frombuffer(file.read((end - start) * n_bytes), dtype=np.int16)
+        kept = self._kept[channel].read(start * self._frame_length, end * self._frame_length)
         samples: npt.NDArray[np.float32] = np.divide(kept, _PCM16, dtype=np.float32)
         samples -= samples.mean()
         return samples
+
+
+class _Kept:
+    """A channel's samples as 16 bit: in memory that serves one recording after the other, long ones in a file."""
+
+    def __init__(self) -> None:
+        # Of memory that was never written to, none is taken. What is taken anew for each recording costs the kernel
+        # as much time as its samples take to be written.
+        self._memory = np.empty(IN_MEMORY_BYTES // 2, dtype=np.int16)
+        self._file: BinaryIO | None = None
+        self._length = 0
+
+    def append(self, samples: npt.NDArray[np.float32]) -> None:
+        """Keep more samples, float32 ``[shape=(n,)]``, full scale 1."""
+        start, self._length = self._length, self._length + len(samples)
+        if self._file is None and self._length > len(self._memory):
+            self._file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 - closed by clear
+            self._file.write(self._memory[:start].data)
+        out = self._memory[start : self._length] if self._file is None else np.empty(len(samples), dtype=np.int16)
+        np.multiply(samples, _PCM16, dtype=np.float32, casting="unsafe", out=out)
+        if self._file is not None:
+            self._file.write(out.data)
+
+    def read(self, start: int, end: int) -> npt.NDArray[np.int16]:
+        """The samples from `start` to before `end`, as far as there are any; valid until the next recording."""
+        if self._file is None:
+            return self._memory[start : min(end, self._length)]
+        self._file.seek(2 * start)
+        return np.frombuffer(self._file.read(2 * (end - start)), dtype=np.int16)
+
+    def clear(self) -> None:
+        """Forget the recording."""
+        self._length = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
