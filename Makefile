@@ -8,11 +8,11 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT
+	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 .PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos fuzz \
-	lint bench docs sbom lock clean dashboard
+	lint bench docs sbom lock clean dashboard figures why
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,18 @@ release: setup ## Put quarantined recordings back, for the next night to try aga
 republish: setup ## Undo: publish the earlier run RUN=id of a day once more, from what it staged.
 	@$(JOBS) -m jobs.republish --run-id "$$RUN"
 
-sql: setup ## Query the published tables with DuckDB: Q="select ...", or a prompt without; OUT=folder for a demo's.
-	@$(JOBS) -m reporting.sql $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(Q),"$$Q")
+PUBLISHED = $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(FORMAT),--format "$$FORMAT")
+DAYS = $(if $(FROM),--from "$$FROM") $(if $(TO),--to "$$TO")
+
+sql: setup ## Query the published tables with DuckDB: Q="select ...", Q=@name (docs/queries.md), or a prompt without; [FORMAT=csv|json]; OUT=folder for a demo's.
+	@$(JOBS) -m reporting.sql $(PUBLISHED) $(if $(Q),"$$Q")
+
+figures: setup ## Print satisfaction with its uncertainty: [PERIOD=day|week|month] [BY=queue|team|agent] [FROM=day] [TO=day] [MODEL=folder] [FORMAT=csv|json] [OUT=folder].
+	@$(JOBS) -m reporting.analysis figures $(PUBLISHED) $(DAYS) $(if $(PERIOD),--period "$$PERIOD") $(if $(BY),--by "$$BY") \
+		$(if $(MODEL),--model "$$MODEL")
+
+why: setup ## Print why satisfaction is as it is: [WHAT=week|price|recovery|silent] [FROM=day] [TO=day] [BY=queue|team] [FORMAT=csv|json] [OUT=folder].
+	@$(JOBS) -m reporting.analysis "$${WHAT:-week}" $(PUBLISHED) $(DAYS) $(if $(BY),--by "$$BY")
 
 dashboard: setup ## Look at the published tables, hear and judge calls in a browser: [OUT=folder of a demo] [RECORDINGS=folder] [MODEL=folder] [PORT=8501].
 	@$(JOBS) -m reporting.dashboard $(if $(OUT),--out "$$OUT") $(if $(RECORDINGS),--recordings "$$RECORDINGS") \
@@ -85,6 +95,7 @@ docs: setup ## Write the pages of docs/ that are made from the code (formats.md 
 	@$(JOBS) -m schemas.reference > docs/tables.md
 	@$(JOBS) -m schemas.reasons > docs/reason-codes.md
 	@$(JOBS) -m jobs.settings > docs/configuration.md
+	@$(JOBS) -m reporting.ready > docs/queries.md
 	@$(JOBS) -m tests.format_table > docs/formats.md
 
 sbom: setup ## Write a bill of materials (CycloneDX) of every locked environment to sbom/.

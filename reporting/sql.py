@@ -1,8 +1,8 @@
 """SQL over the published tables, in DuckDB: one query, or a prompt for many.
 
-Run ``python -m reporting.sql "select ..."``, or without a query for the prompt. Every published table is a
-view with the rows of each day's last publication, whole and in every table together, also while a day is
-being published (``jobs.warehouse``). Reads the warehouse only; publishes nothing.
+Run ``python -m reporting.sql "select ..."``, ``@name`` for a ready query (docs/queries.md), or without a query for
+the prompt. Every published table is a view with the rows of each day's last publication, whole and in every table
+together, also while a day is being published (``jobs.warehouse``). Reads the warehouse only; publishes nothing.
 """
 
 # ruff: noqa: T201 - printing is what it is for
@@ -15,11 +15,13 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from jobs.errors import JobError
 from jobs.settings import load_store_settings
 from jobs.storage import Storage, open_storage, storage_from_options
+from reporting.ready import READY, UnknownQuery
 from schemas import LABELS, TABLES
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ HELP = """\
 End a query with ; and it runs. Commands:
   .tables          the tables, and what a row of each is
   .columns TABLE   its columns, with their types and descriptions
+  .queries         the ready queries; @name; runs one
   .quit            leave (or Ctrl-D)"""
 
 
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Answer the query, or prompt for queries; the exit status."""
     arguments = _arguments(argv)
     try:
-        session = Session(_storage(arguments))
+        session = Session(published_storage(arguments))
     except JobError as error:
         return _say(str(error), EXIT_USAGE)
     if session.is_empty:
@@ -85,7 +88,17 @@ class Session:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was published."""
-        return self._snapshot is None or not self._snapshot.call_dates
+        return not self.call_dates
+
+    @property
+    def call_dates(self) -> list[date]:
+        """The days that were published, in order."""
+        return [] if self._snapshot is None else self._snapshot.call_dates
+
+    @property
+    def tables(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB with the views."""
+        return self._duckdb
 
     def refresh(self) -> bool:
         """Take the tables as they are now; whether anything but labels had changed."""
@@ -117,7 +130,7 @@ class Session:
                 raise
             found = self._run(query)
         if found is not None:
-            _print(found, style)
+            show(found, style)
 
     def _run(self, query: str) -> duckdb.DuckDBPyRelation | None:
         found = self._duckdb.sql(query)
@@ -125,15 +138,19 @@ class Session:
 
 
 def answer(session: Session, query: str, style: str) -> int:
-    """Print the answer to a query, or in one line why there is none; the exit status."""
+    """Print the answer to a query or to a ready one, or in one line why there is none; the exit status."""
     import duckdb
 
     try:
-        session.answer(query, style)
-    except (duckdb.Error, JobError) as error:
+        session.answer(READY[name].sql if (name := _name(query)) else query, style)
+    except (duckdb.Error, JobError, UnknownQuery) as error:
         lines = str(error).partition("\n\nLINE")[0].splitlines()
         return _say(" ".join(line.strip() for line in lines if line.strip()), EXIT_QUERY)
     return 0
+
+
+def _name(query: str) -> str | None:
+    return query[1:].rstrip("; \n") if query.startswith("@") else None
 
 
 def prompt(session: Session, style: str) -> int:
@@ -183,6 +200,8 @@ def _statements(interactive: bool) -> Iterator[str]:
 def _describe(command: str, name: str) -> str:
     if command == ".tables":
         return "\n".join(f"{table.name:<20}{table.description}" for table in _ALL.values())
+    if command == ".queries":
+        return "\n".join(f"@{query.name:<34}{query.question}" for query in READY.values())
     if command == ".columns" and name in _ALL:
         return "\n".join(
             textwrap.fill(
@@ -197,7 +216,8 @@ def _describe(command: str, name: str) -> str:
     return HELP
 
 
-def _print(found: duckdb.DuckDBPyRelation, style: str) -> None:
+def show(found: duckdb.DuckDBPyRelation, style: str) -> None:
+    """Print rows as a table for people, as CSV or as JSON."""
     if style == "table":
         terminal = sys.stdout.isatty()
         width, rows = (_terminal_width(), MAX_ROWS) if terminal else (100_000, 1_000_000)
@@ -221,7 +241,8 @@ def _say(message: str, status: int) -> int:
     return status
 
 
-def _storage(arguments: argparse.Namespace) -> Storage:
+def published_storage(arguments: argparse.Namespace) -> Storage:
+    """Open the warehouse that `add_warehouse_options` lets one name, by default that of the settings."""
     if arguments.warehouse is None:
         settings = load_store_settings()
         return open_storage(settings.warehouse, settings)
@@ -234,12 +255,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m reporting.sql", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("query", nargs="*", help="the query; without one there is a prompt")
+    parser.add_argument("query", nargs="*", help="the query, or @name of a ready one; without one there is a prompt")
+    add_warehouse_options(parser)
+    return parser.parse_args(argv)
+
+
+def add_warehouse_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the tables are and how answers are printed."""
     parser.add_argument("--format", choices=FORMATS, default="table", help="how answers are printed")
     parser.add_argument("--warehouse", help="a folder or s3://bucket/prefix, instead of the setting")
     parser.add_argument("--s3-endpoint", default="", help="for --warehouse: the server where it is not AWS")
     parser.add_argument("--s3-region", default="us-east-1", help="with --warehouse: the bucket's region")
-    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
