@@ -11,8 +11,8 @@ GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT 
 	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-.PHONY: help setup demo run backfill enrich release republish sql erase person retention model-report test chaos fuzz \
-	lint bench docs sbom lock clean dashboard figures why
+# Every target with a line of help; none of them is a file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ figures: setup ## Print satisfaction with its uncertainty: [PERIOD=day|week|mont
 
 why: setup ## Print why satisfaction is as it is: [WHAT=week|price|recovery|silent] [FROM=day] [TO=day] [BY=queue|team] [FORMAT=csv|json] [OUT=folder].
 	@$(JOBS) -m reporting.analysis "$${WHAT:-week}" $(PUBLISHED) $(DAYS) $(if $(BY),--by "$$BY")
+
+win-back: setup ## Print the customers to win back, of the last 28 days: [FROM=day] [TO=day] [FORMAT=csv|json] [OUT=folder].
+	@$(JOBS) -m reporting.win_back $(PUBLISHED) $(DAYS)
 
 dashboard: setup ## Look at the published tables, hear and judge calls in a browser: [OUT=folder of a demo] [RECORDINGS=folder] [MODEL=folder] [PORT=8501].
 	@$(JOBS) -m reporting.dashboard $(if $(OUT),--out "$$OUT") $(if $(RECORDINGS),--recordings "$$RECORDINGS") \

@@ -1,0 +1,108 @@
+"""Customers to win back: whose last call ended badly, or who called again within 7 days; ``make win-back``.
+
+Prints a row a customer, with the last contact, as CSV or a table, for those who may call customers back. Of the
+published tables, without customers who opted out; by the jobs' settings, also without those on today's list of opt-outs
+and without those who were erased. docs/reporting.md says what the columns mean. Knows no names or numbers: who keeps
+the telephone system looks the contact up there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.errors import JobError
+from jobs.opt_outs import OptOuts
+from jobs.settings import load_settings
+from jobs.storage import open_storage
+from jobs.suppressions import Suppressions
+from reporting.sql import EXIT_USAGE, Session, add_warehouse_options, published_storage, show
+from schemas import definitions as d
+
+if TYPE_CHECKING:
+    import duckdb
+
+DAYS: Final = 28
+BAD_REASONS: Final = ["sustained_anger", "escalated", "mood_fall", "low_satisfaction"]
+"""A last call ended badly where it has one of these review reasons and mood_end is as low as a bad start's."""
+
+_SQL = Path(__file__).parent / "win_back.sql"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the customers, or in one line why they cannot be had; the exit status."""
+    arguments = _arguments(argv)
+    try:
+        session = Session(published_storage(arguments))
+        if session.is_empty:
+            sys.stderr.write("nothing is published there yet: make demo or make run DATE=YYYY-MM-DD does\n")
+            return EXIT_USAGE
+        excluded = _excluded() if arguments.warehouse is None else None
+    except JobError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    if excluded is None:
+        sys.stderr.write("--warehouse: no settings, so today's list of opt-outs is not asked\n")
+    last = arguments.last or session.call_dates[-1]
+    found = win_back(session.tables, arguments.first or last - timedelta(days=DAYS - 1), last, excluded)
+    show(session.tables.from_arrow(found), arguments.format)
+    return 0
+
+
+def win_back(
+    tables: duckdb.DuckDBPyConnection,
+    first: date,
+    last: date,
+    excluded: Callable[[pa.Table], pa.Array] | None = None,
+) -> pa.Table:
+    """Find the customers to win back in the calls from one day to another.
+
+    Parameters
+    ----------
+    tables
+        DuckDB with the views ``calls``, ``contacts`` and ``recordings``.
+    excluded
+        Which rows to leave out: True for each of them.
+
+    Returns
+    -------
+    customer_key; contact_id of the last call; reason (ended_badly, called_again, or both); last_call and days_since, to
+    `last`; queue and index of the last call; trend (its index less the mean of the customer's earlier ones, null
+    without these); calls and calls_again (calls within 7 days of the one before). The most recent first, then by key.
+    """
+    given = {"first": first, "last": last, "bad_mood": d.RECOVERED_MOOD_START, "bad_reasons": BAD_REASONS}
+    found = tables.sql(_SQL.read_text(encoding="utf-8"), params=given).to_arrow_table()
+    return found if excluded is None else found.filter(pc.invert(excluded(found)))
+
+
+def _excluded() -> Callable[[pa.Table], pa.Array]:
+    settings = load_settings()
+    opt_outs = OptOuts.load(settings)
+    suppressed = Suppressions.load(open_storage(settings.warehouse, settings), settings.identity_secret)
+
+    def are_excluded(found: pa.Table) -> pa.Array:
+        rows = zip(found["customer_key"].to_pylist(), found["contact_id"].to_pylist(), strict=True)
+        return pa.array([opt_outs.lists(key) or suppressed.has_contact(contact) for key, contact in rows], pa.bool_())
+
+    return are_excluded
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m reporting.win_back", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, help=f"default: {DAYS} days up to the last")
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, help="default: the last published day")
+    add_warehouse_options(parser)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
