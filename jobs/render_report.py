@@ -1,80 +1,140 @@
-"""render_report: write the day's report from its published tables, as ``<reports>/<call_date>/nightly.html``.
+"""render_report: write the day's report from its published tables, in both editions, into ``<reports>/<call_date>/``.
 
-Run ``python -m jobs.render_report --call-date 2026-11-20 --run-id ID`` after publish_tables. What the page shows is
-what the warehouse shows: one view of the tables as the day's last marker has them. How the page looks is
-``reporting.report``'s.
+Run ``python -m jobs.render_report --call-date 2026-11-20 --run-id ID`` after publish_tables. It writes nightly.html,
+the review edition with ids, and nightly-summary.html without any. The reports on the week and the month that end with
+the day are written, too; those that are there already are written anew, so that they stay what the tables say.
+
+Run ``python -m jobs.render_report --week 2026-W47`` or ``--month 2026-11`` for a report on what is published of a week
+or month: weekly.html and weekly-summary.html, monthly.html and monthly-summary.html in the folder of its first day,
+with which they go when their time is over. What a page shows is what the warehouse shows: one view of the tables as
+the days' last markers have them. How it looks is ``reporting.report``'s.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.step import StepContext, step_main
+from jobs.discretion import start_logging
+from jobs.errors import JobError
+from jobs.settings import Settings, load_settings
+from jobs.step import StepContext, exit_status, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
+from reporting.course import DAYS_BEFORE
+from reporting.periods import Period
 from reporting.report import (
     EMOTION_LOG_COLUMNS,
+    Edition,
     ModelNote,
     Run,
     calls_to_hear,
-    last_run,
+    last_runs,
     read_calls,
-    render_nightly,
+    render_page,
 )
 from schemas import TABLES
+from schemas.errors import SchemaError
 from ser_model.classifier import ModelCard
 from ser_model.errors import SerModelError
 
 STEP = "render_report"
-FILE = "nightly.html"
+NAMES = {"day": "nightly", "week": "weekly", "month": "monthly"}
 _TELEPHONE = "g711"
 
 log = logging.getLogger("callmood")
 
 
 def run(context: StepContext) -> Mapping[str, float]:
-    """Write the report; returns the calls that it is of, and its bytes."""
-    settings = context.settings
-    tables = read_day(Warehouse(open_storage(settings.warehouse, settings)), context.call_date)
-    page = render_nightly(
-        tables,
-        call_date=context.call_date,
-        generated_at=datetime.now(UTC),
-        time_zone=settings.time_zone,
-        model=model_note(context.staging.run_spec().model, last_run(tables["runs"])),
-    ).encode()
+    """Write the report, and those on its week and month; returns the day's calls, and the bytes of its pages."""
+    settings, day, model = context.settings, context.call_date, context.staging.run_spec().model
+    counts = write_report(settings, Period.day(day), model)
     reports = open_storage(settings.reports, settings)
-    path = f"{context.call_date.isoformat()}/{FILE}"
-    reports.write(path, page)
-    log.info("the report is at %s", reports.uri(path))
-    return {"calls": tables["calls"].num_rows, "bytes": len(page)}
+    for period in (Period.week(day), Period.month(day)):
+        if day == period.last or reports.exists(page_path(period, "review")):
+            write_report(settings, period, model)
+    return counts
 
 
-def read_day(warehouse: Warehouse, call_date: date) -> Mapping[str, pa.Table]:
-    """Read a day's tables in one view; of emotion_log only the calls and columns that the report shows.
+def page_path(period: Period, edition: Edition) -> str:
+    """Where a page is, below the reports."""
+    ending = "" if edition == "review" else f"-{edition}"
+    return f"{period.first.isoformat()}/{NAMES[period.kind]}{ending}.html"
+
+
+def write_report(settings: Settings, period: Period, model: str) -> Mapping[str, float]:
+    """Write both editions of a report; returns the calls that it is of, and the bytes of the pages.
+
+    Parameters
+    ----------
+    model
+        The folder of the model that the last day was classified by, as far as is known.
 
     Raises
     ------
     StorageError
-        Where the storage fails, or the day is replaced again and again.
+        Where the storage fails, or days are replaced again and again.
+    """
+    tables, history = read_period(Warehouse(open_storage(settings.warehouse, settings)), period)
+    runs = last_runs(tables["runs"])
+    note = model_note(model, runs[-1] if runs else None)
+    reports = open_storage(settings.reports, settings)
+    generated_at = datetime.now(UTC)
+    written = 0
+    for edition in get_args(Edition):
+        page = render_page(
+            tables,
+            period=period,
+            generated_at=generated_at,
+            edition=edition,
+            history=history,
+            time_zone=settings.time_zone,
+            model=note,
+        ).encode()
+        path = page_path(period, edition)
+        reports.write(path, page)
+        log.info("the report is at %s", reports.uri(path))
+        written += len(page)
+    return {"calls": tables["calls"].num_rows, "bytes": written}
+
+
+def read_period(warehouse: Warehouse, period: Period) -> tuple[Mapping[str, pa.Table], pa.Table]:
+    """Read a period's tables in one view; of emotion_log only the calls and columns that the report shows.
+
+    Returns
+    -------
+    The tables by name, and the rows of satisfaction_daily of the days before, of scope total and queue.
+
+    Raises
+    ------
+    StorageError
+        Where the storage fails, or days are replaced again and again.
     """
 
-    def read(view: Snapshot) -> Mapping[str, pa.Table]:
-        tables = {name: view.dataset(name, call_date).to_table() for name in TABLES if name != "emotion_log"}
+    def rows(view: Snapshot, name: str, days: Sequence[date], **options: Any) -> pa.Table:
+        parts = [view.dataset(name, day).to_table(**options) for day in days if day in view.files[name]]
+        return pa.concat_tables(parts) if parts else view.dataset(name, days[0]).to_table(**options)
+
+    def read(view: Snapshot) -> tuple[Mapping[str, pa.Table], pa.Table]:
+        tables = {name: rows(view, name, period.days) for name in TABLES if name != "emotion_log"}
         shown = [each.call.contact_id for each in calls_to_hear(read_calls(tables["calls"]))]
-        segments = view.dataset("emotion_log", call_date)
-        tables["emotion_log"] = segments.to_table(
-            columns=list(EMOTION_LOG_COLUMNS), filter=pc.field("contact_id").isin(pa.array(shown, pa.string()))
+        tables["emotion_log"] = rows(
+            view,
+            "emotion_log",
+            period.days,
+            columns=list(EMOTION_LOG_COLUMNS),
+            filter=pc.field("contact_id").isin(pa.array(shown, pa.string())),
         )
-        return tables
+        of_all_calls = pc.field("scope").isin(["total", "queue"])
+        return tables, rows(view, "satisfaction_daily", period.before(DAYS_BEFORE), filter=of_all_calls)
 
     return warehouse.view(read)
 
@@ -121,5 +181,37 @@ def accuracy(metrics: Mapping[str, Any]) -> str | None:
     return " ".join(sentences) or None
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the report on a week or month, or run the step of a night; the exit status."""
+    parser = argparse.ArgumentParser(add_help=False)
+    either = parser.add_mutually_exclusive_group()
+    for kind in ("week", "month"):
+        either.add_argument(f"--{kind}", type=_period(kind))
+    given, others = parser.parse_known_args(argv)
+    period = given.week or given.month
+    if period is None:
+        return step_main(STEP, run, __doc__, others)
+    if others:
+        parser.error(f"--{period.kind} goes without {' '.join(others)}")
+    start_logging()
+    try:
+        settings = load_settings()
+        write_report(settings, period, settings.model)
+    except (JobError, SchemaError) as error:
+        log.error("%s", error)
+        return exit_status(permanent=error.permanent)
+    return 0
+
+
+def _period(kind: str) -> Callable[[str], Period]:
+    def read(text: str) -> Period:
+        try:
+            return Period.parse(kind, text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
 if __name__ == "__main__":
-    sys.exit(step_main(STEP, run, __doc__))
+    sys.exit(main())

@@ -9,6 +9,7 @@ Colors are of Okabe and Ito's palette, told apart with any color vision. Knows n
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
+from reporting.measures import Mean
 from reporting.words import clock
 from schemas.definitions import NEGATIVE_EMOTIONS, POSITIVE_EMOTIONS, SUSTAINED_ANGER_PEAK
 
@@ -50,8 +52,11 @@ MOOD_COLORS: Final[Mapping[str, str]] = MappingProxyType(
 """Color of each mood, in the order in which a bar stacks them."""
 
 TIMELINE_HEIGHT: Final = 148
-ARC_LIMIT: Final = 0.85
-"""Valence at the upper edge of a mood path, and below at the lower: the farthest that any emotion lies from 0."""
+ARC_EDGE: Final = 0.2
+"""Mood at the upper edge of a mood path, and below 0 at the lower, where no path goes farther."""
+
+PALETTE: Final = "Okabe and Ito"
+"""Whose palette the colors are of, besides grays and a pale green."""
 
 # Top and height of each lane.
 _AGENT_LANE = (4, 16)
@@ -65,15 +70,19 @@ LANES: Final[Mapping[str, float]] = MappingProxyType(
 """What the page writes beside a timeline, and how far from its top."""
 
 # matplotlib draws in these colors; the page's variables take their place. "on-color" is text upon a bar.
-_THEME = {"#000001": "var(--ink)", "#000002": "var(--muted)", "#000003": "var(--line)", "#000004": "var(--accent)"} | {
-    f"#0000{number:02x}": f"var(--mood-{mood})" for number, mood in enumerate(MOOD_COLORS, start=0x10)
+_THEME = {
+    f"#0000{number:02x}": f"var(--{variable})"
+    for number, variable in enumerate(
+        ["ink", "muted", "line", "accent", "soft", *(f"mood-{mood}" for mood in MOOD_COLORS)], start=1
+    )
 }
-_INK, _MUTED, _LINE, _ACCENT = list(_THEME)[:4]
-_MOOD = dict(zip(MOOD_COLORS, list(_THEME)[4:], strict=True))
+_INK, _MUTED, _LINE, _ACCENT, _SOFT = list(_THEME)[:5]
+_MOOD = dict(zip(MOOD_COLORS, list(_THEME)[5:], strict=True))
 _ON_COLOR = "#16191c"
 _UNITS_PER_INCH = 72
 _CHART_WIDTH = 340
 _ROW_HEIGHT = 44
+_TIME_HEIGHT = 210
 _LABEL_LENGTH = 32
 
 
@@ -121,6 +130,16 @@ class IndexRow:
     high: float | None
 
 
+@dataclass(frozen=True)
+class TimeMark:
+    """A mark of a chart over time: what it is of, the mean index, why there is none, and whether it is the matter."""
+
+    label: str
+    index: Mean
+    said: str = ""
+    stressed: bool = True
+
+
 def mood_of(emotion: str) -> str:
     """Which lane of a timeline an emotion is in: negative, positive or, for all others, neutral."""
     return "negative" if emotion in NEGATIVE_EMOTIONS else "positive" if emotion in POSITIVE_EMOTIONS else "neutral"
@@ -159,25 +178,40 @@ def timeline(name: str, title: str, speech: Sequence[Speech], duration_s: float)
     return _picture(name, "timeline", f"0 0 {_WIDTH} {TIMELINE_HEIGHT}", title, _in_words(speech), marks, stretch=True)
 
 
-def arc(name: str, title: str, quarters: Sequence[float | None]) -> Markup:
-    """Draw a mood path: mean valence by quarter of the call, `ARC_LIMIT` at the top and 0 in the middle."""
-    points = [
-        None if mood is None else (12 + 32 * quarter, round(30 - 28 * max(-1.0, min(1.0, mood / ARC_LIMIT)), 1))
-        for quarter, mood in enumerate(quarters)
+def arc_edge(paths: Sequence[Sequence[float | None]]) -> float:
+    """The mood at the edges of pictures of these paths: a tenth that holds them all, and at least `ARC_EDGE`."""
+    farthest = max((abs(mood) for path in paths for mood in path if mood is not None), default=0.0)
+    return max(ARC_EDGE, math.ceil(round(10 * farthest, 6)) / 10)
+
+
+def arc(name: str, title: str, points: Sequence[str], moods: Sequence[float | None], edge: float) -> Markup:
+    """Draw a mood path: mean valence at points of a call from left to right, ``edge`` at the top, 0 in the middle.
+
+    Parameters
+    ----------
+    points
+        What the points are called.
+    """
+    step = 104 / max(1, len(moods) - 1)
+    places = [
+        None if mood is None else (round(8 + step * number, 1), round(30 - 26 * max(-1.0, min(1.0, mood / edge)), 1))
+        for number, mood in enumerate(moods)
     ]
-    marks = [Markup('<path class="axis" d="M0 30H120"/>')]
+    marks = [Markup('<path class="edge" d="M0 4H120M0 56H120"/><path class="axis" d="M0 30H120"/>')]
     marks += [
         Markup('<path class="path" d="M{} {}L{} {}"/>').format(*start, *end)
-        for start, end in pairwise(points)
+        for start, end in pairwise(places)
         if start is not None and end is not None
     ]
     marks += [
-        Markup('<circle class="{}" cx="{}" cy="{}" r="3"/>').format("up" if point[1] <= 30 else "down", *point)
-        for point in points
-        if point is not None
+        Markup('<circle class="{}" cx="{}" cy="{}" r="3"/>').format("up" if place[1] <= 30 else "down", *place)
+        for place in places
+        if place is not None
     ]
-    words = ", ".join("no speech" if mood is None else f"{mood:+.2f}" for mood in quarters)
-    return _picture(name, "arc", "0 0 120 60", title, f"Mood by quarter of the call, -1 to 1: {words}.", marks)
+    words = ", ".join(
+        f"{point} {'not shown' if mood is None else f'{mood:+.2f}'}" for point, mood in zip(points, moods, strict=True)
+    )
+    return _picture(name, "arc", "0 0 120 60", title, f"Mean mood, -1 to 1: {words}.", marks)
 
 
 def _blocks(speech: Sequence[Speech], scale: float) -> str:
@@ -275,20 +309,85 @@ def index_chart(name: str, title: str, rows: Sequence[IndexRow], neutral: float)
     return _inline(figure, name, title, f"{words}. The dashed line is neutral, {neutral:.0f}.")
 
 
+def time_chart(
+    name: str,
+    title: str,
+    marks: Sequence[TimeMark],
+    neutral: float,
+    *,
+    usual: tuple[float, float] | None = None,
+    every: int,
+) -> Markup:
+    """Draw mean indices with their intervals over time, from left to right.
+
+    A mark without a mean is a cross at the bottom, so that nothing is taken for no change.
+
+    Parameters
+    ----------
+    marks
+        At least one with a mean; those that are not stressed are drawn pale.
+    neutral
+        A dashed line, where the picture reaches it.
+    usual
+        Ends of a band.
+    every
+        From the last mark back, of how many one is labelled.
+    """
+    figure, axes = _axes(_TIME_HEIGHT, left=30)
+    ends = [end for mark in marks for end in (mark.index.low, mark.index.mean, mark.index.high) if end is not None]
+    ends += usual or ()
+    bottom, top = 10 * math.floor((min(ends) - 5) / 10), 10 * math.ceil(max(ends) / 10)
+    if usual is not None:
+        axes.axhspan(*usual, color=_SOFT, linewidth=0, zorder=0)
+    if bottom < neutral < top:
+        axes.axhline(neutral, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+    for place, mark in enumerate(marks):
+        color = _ACCENT if mark.stressed else _MUTED
+        if mark.index.mean is None:
+            axes.plot([place], [bottom + 0.03 * (top - bottom)], "x", color=_MUTED, markersize=5, clip_on=False)
+            continue
+        if mark.index.low is not None and mark.index.high is not None:
+            axes.plot([place] * 2, [mark.index.low, mark.index.high], color=color, linewidth=2, alpha=0.55)
+        axes.plot([place], [mark.index.mean], "o", color=color, markersize=6 if mark.stressed else 4)
+    labelled = range((len(marks) - 1) % every, len(marks), every)
+    axes.set_xlim(-0.7, len(marks) - 0.3)
+    axes.set_xticks(list(labelled), [marks[place].label for place in labelled])
+    axes.set_ylim(bottom, top)
+    axes.set_yticks(range(bottom, top + 1, 10 if top - bottom <= 60 else 20))
+    axes.grid(axis="y", color=_LINE, linewidth=1)
+    words = "; ".join(f"{mark.label}: {_mean_in_words(mark)}" for mark in marks if mark.index.calls or mark.said)
+    band = f" The band, {usual[0]:.0f} to {usual[1]:.0f}, is what is usual." if usual is not None else ""
+    line = f" The dashed line is neutral, {neutral:.0f}." if bottom < neutral < top else ""
+    return _inline(figure, name, title, f"{words}.{band}{line}")
+
+
+def _mean_in_words(mark: TimeMark) -> str:
+    index = mark.index
+    if index.mean is None:
+        return mark.said or "no calls"
+    return f"{index.mean:.0f}" + (f" ({index.low:.0f} to {index.high:.0f})" if index.low is not None else "")
+
+
 def _interval(row: IndexRow) -> str:
     return "" if row.low is None or row.high is None else f" ({row.low:.0f} to {row.high:.0f})"
 
 
 def _chart(rows: int) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    height = _ROW_HEIGHT * rows + 30
-    figure = Figure(figsize=(_CHART_WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH))
-    axes = figure.add_axes((8 / _CHART_WIDTH, 28 / height, 1 - 28 / _CHART_WIDTH, 1 - 30 / height))
+    figure, axes = _axes(_ROW_HEIGHT * rows + 30, left=8)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_yticks([])
-    axes.tick_params(axis="x", length=0, labelsize=11, labelcolor=_MUTED, pad=6)
     axes.grid(axis="x", color=_LINE, linewidth=1)
+    return figure, axes
+
+
+def _axes(height: float, left: float) -> tuple[Figure, Axes]:
+    """A figure of the width of all charts, its axes without a frame."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_CHART_WIDTH / _UNITS_PER_INCH, height / _UNITS_PER_INCH))
+    width = 1 - (left + 20) / _CHART_WIDTH
+    axes = figure.add_axes((left / _CHART_WIDTH, 28 / height, width, 1 - 34 / height))
+    axes.tick_params(length=0, labelsize=11, labelcolor=_MUTED, pad=6)
     axes.set_axisbelow(True)
     axes.patch.set_visible(False)
     figure.patch.set_visible(False)

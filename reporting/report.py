@@ -1,8 +1,9 @@
-"""The nightly report: a day's published tables in, one self-contained HTML page out.
+"""The report on a day, a week or a month: its published tables in, one self-contained HTML page out.
 
 First the view, frozen dataclasses computed from Arrow tables, then the template; the demo's summary is made of the
-same view. Reads no storage and no clock: the same input gives the same bytes. This is the review edition: it shows
-contact ids and the recordings' addresses, for those who may see them.
+same view. Reads no storage and no clock: the same input gives the same bytes. There are two editions: the review
+edition shows contact ids and the recordings' addresses, for those who may see them; the summary edition is made of a
+view that holds neither a call nor an id (`Night.for_sharing`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -22,7 +23,10 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from reporting import figures, words
-from reporting.figures import IndexRow, MoodBar, Speech
+from reporting.course import PATH, Course, HourMean, MoodPath, by_hour, course, mood_paths
+from reporting.figures import IndexRow, MoodBar, Speech, TimeMark
+from reporting.measures import FEWEST_CALLS, Mean, too_few
+from reporting.periods import Period
 from schemas import definitions as d
 from schemas.reasons import REASONS, Reason
 
@@ -30,13 +34,8 @@ CALLS_TO_HEAR = 10
 FEWEST_TO_HEAR = 3
 """Where fewer calls have a reason to be heard, those with the lowest index are added up to this many."""
 
-ARCS_LIMIT = 30
-"""A day of at most this many calls is shown with every call's mood path."""
-
-COMPARABLE_CALLS = 5
-"""A queue with fewer calls is not called the worst."""
-
 QUEUES_IN_CHARTS = 12
+QUEUES_IN_SENTENCE = 2
 FILES_LISTED = 20
 EMOTION_LOG_COLUMNS = ("contact_id", "role", "start_s", "end_s", "emotion", "confidence", "valence", "p_angry")
 """What the report needs of emotion_log, and of the calls to hear only."""
@@ -47,7 +46,9 @@ _NICE_SECONDS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _TEMPLATES = Path(__file__).parent / "templates"
 
 Tables = Mapping[str, pa.Table]
-"""The published tables of one call date by their names (`schemas.TABLES`)."""
+"""The published tables of one call date, or of those of a period, by their names (`schemas.TABLES`)."""
+
+Edition = Literal["review", "summary"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,20 +98,11 @@ class Call:
     mood_start: float | None
     mood_end: float | None
     mood_change: float | None
-    mood_q1: float | None
-    mood_q2: float | None
-    mood_q3: float | None
-    mood_q4: float | None
     anger_peak: float | None
     satisfaction_index: float | None
     satisfaction_low: float | None
     satisfaction_high: float | None
     review_reasons: Sequence[str]
-
-    @property
-    def mood_path(self) -> tuple[float | None, ...]:
-        """Mood by quarter of the call."""
-        return self.mood_q1, self.mood_q2, self.mood_q3, self.mood_q4
 
     @property
     def queue_name(self) -> str:
@@ -194,7 +186,7 @@ def calls_to_hear(calls: Iterable[Call], limit: int = CALLS_TO_HEAR) -> list[Cal
 def reasons_in_words(call: Call) -> tuple[str, ...]:
     """Say why a call is worth hearing, with its own figures."""
     if not call.review_reasons:
-        return (f"No rule was met; its index, {words.number(call.satisfaction_index)}, is among the day's lowest",)
+        return (f"No rule was met; its index, {words.number(call.satisfaction_index)}, is among the lowest",)
     # An escalation says already by how much the mood fell.
     said = [code for code in call.review_reasons if code != "mood_fall" or "escalated" not in call.review_reasons]
     return tuple(_reason(code, call) for code in said)
@@ -282,10 +274,12 @@ class Moods:
 class Group:
     """All calls, or those of a queue: its row of satisfaction_daily, and what became of its recordings.
 
-    Recordings of customers who opted out are not expected, and not among the skipped ones.
+    Recordings of customers who opted out are not expected, and not among the skipped ones. Where ``few``, the figures
+    of how customers felt are withheld: they would be of too few calls, or tell those of such a group.
     """
 
     name: str
+    queue: str | None = None
     expected: int = 0
     scored: int = 0
     quarantined: int = 0
@@ -301,6 +295,21 @@ class Group:
     escalated_share: float | None = None
     recovered_share: float | None = None
     mood_change_mean: float | None = None
+    few: bool = False
+
+    def withheld(self) -> Group:
+        """The same without a figure of how customers felt: it would be of too few calls."""
+        return replace(
+            self,
+            few=True,
+            index_mean=None,
+            index_low=None,
+            index_high=None,
+            moods=None,
+            escalated_share=None,
+            recovered_share=None,
+            mood_change_mean=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -331,8 +340,9 @@ class NotScored:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The run that published the tables: its row of runs."""
+    """The run that published a day's tables: its row of runs."""
 
+    call_date: date
     run_id: str
     kind: str | None
     model_id: str
@@ -366,49 +376,72 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Night:
-    """All that the page shows of a day."""
+    """What the page shows of a day or period, but for its course.
+
+    Attributes
+    ----------
+    total, queues
+        All calls; and each queue's, the lowest index first, those without one last.
+    escalated, recovered
+        How many calls; None where that is withheld.
+    to_hear, flagged, reasons
+        The calls to hear first; how many have a reason; and how many have each, in words, the most pressing first.
+    not_scored
+        What was not scored, by reason.
+    runs
+        The last run of each day.
+    agents_classified
+        Whether agents' speech was classified in the calls to hear.
+    emotions
+        Those in the timelines.
+    languages
+        The languages of the scored calls, of those that are known: primary subtags, with the calls.
+    """
 
     total: Group
     queues: tuple[Group, ...]
-    escalated: int
-    recovered: int
+    escalated: int | None
+    recovered: int | None
     to_hear: tuple[CallToHear, ...]
     flagged: int
-    paths: tuple[Call, ...]
+    reasons: tuple[tuple[str, int], ...]
     not_scored: tuple[NotScored, ...]
-    run: Run | None
+    runs: tuple[Run, ...]
     agents_classified: bool
     emotions: tuple[str, ...]
     languages: tuple[tuple[str, int], ...]
-    """The languages of the scored calls, of those that are known: primary subtags, with the calls."""
 
     @property
     def planned(self) -> int:
-        """Recordings of the day."""
+        """Recordings that were planned."""
         return self.total.scored + self.total.quarantined + self.total.skipped + self.total.opted_out
 
     @property
-    def every_path(self) -> bool:
-        """Whether the mood paths are of all calls, not only of those to hear."""
-        return len(self.paths) == self.total.scored
+    def run(self) -> Run | None:
+        """The last day's last run."""
+        return self.runs[-1] if self.runs else None
 
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """The day in three sentences; of a day without recordings or scores, in as many as there is to say."""
-        if not self.planned:
-            return (_nothing_planned(self.total.expected),)
-        sentences = (_coverage_sentence(self), _mood_sentence(self), _queue_sentence(self))
-        return tuple(sentence for sentence in sentences if sentence)
+    def for_sharing(self) -> Night:
+        """The same without calls and addresses, and of too few calls without figures: what the summary shows."""
+        view = replace(
+            self,
+            to_hear=(),
+            emotions=(),
+            not_scored=tuple(replace(line, recordings=()) for line in self.not_scored),
+        )
+        if self.total.calls_indexed >= FEWEST_CALLS:
+            return view
+        return replace(view, total=self.total.withheld(), escalated=None, recovered=None, flagged=0, reasons=())
 
 
 def night(tables: Tables) -> Night:
-    """Compute what the page shows from a day's published tables.
+    """Compute what the page shows from the published tables of a day, or of the days of a period.
 
     Parameters
     ----------
     tables
-        contacts, recordings, emotion_log, calls, satisfaction_daily, quarantine and runs of one call date; of
-        emotion_log `EMOTION_LOG_COLUMNS` of the calls to hear are enough.
+        contacts, recordings, emotion_log, calls, satisfaction_daily, quarantine and runs; of emotion_log
+        `EMOTION_LOG_COLUMNS` of the calls to hear are enough.
     """
     calls = read_calls(tables["calls"])
     groups = _groups(tables)
@@ -423,9 +456,9 @@ def night(tables: Tables) -> Night:
         recovered=_true(tables["calls"], "recovered"),
         to_hear=tuple(to_hear),
         flagged=sum(bool(call.review_reasons) for call in calls),
-        paths=tuple(sorted(calls, key=_unhappy) if len(calls) <= ARCS_LIMIT else [each.call for each in to_hear]),
+        reasons=_by_reason(calls),
         not_scored=tuple(not_scored(tables)),
-        run=last_run(tables["runs"]),
+        runs=last_runs(tables["runs"]),
         agents_classified=any(part.role == "agent" and part.emotion for each in to_hear for part in each.speech),
         emotions=tuple(emotion for emotion in figures.EMOTION_COLORS if emotion in shown),
         languages=_languages(tables),
@@ -438,14 +471,15 @@ def never_evaluated(languages: Iterable[tuple[str, int]], model: ModelNote) -> t
     return tuple(sorted(unknown, key=lambda each: (-each[1], each[0])))
 
 
-def last_run(runs: pa.Table) -> Run | None:
-    """Take the day's last run, which the other tables are of."""
-    if not runs.num_rows:
-        return None
-    row = max(runs.to_pylist(maps_as_pydicts="strict"), key=lambda row: (row["published_at"], row["run_id"]))
-    row["step_seconds"] = tuple(row["step_seconds"].items())
-    row["table_versions"] = tuple(sorted(row["table_versions"].items()))
-    return Run(**{each.name: row[each.name] for each in fields(Run)})
+def last_runs(runs: pa.Table) -> tuple[Run, ...]:
+    """Take each day's last run, which the day's other tables are of."""
+    last: dict[date, Run] = {}
+    rows = runs.to_pylist(maps_as_pydicts="strict")
+    for row in sorted(rows, key=lambda row: (row["call_date"], row["published_at"], row["run_id"])):
+        row["step_seconds"] = tuple(row["step_seconds"].items())
+        row["table_versions"] = tuple(sorted(row["table_versions"].items()))
+        last[row["call_date"]] = Run(**{each.name: row[each.name] for each in fields(Run)})
+    return tuple(last.values())
 
 
 def not_scored(tables: Tables) -> list[NotScored]:
@@ -477,7 +511,7 @@ def not_scored(tables: Tables) -> list[NotScored]:
 
 def _groups(tables: Tables) -> list[Group]:
     """All calls first, then the queues, the lowest index first."""
-    daily = tables["satisfaction_daily"]
+    daily = _added_up(tables["satisfaction_daily"])
     indexed = tables["calls"].filter(pc.is_valid(pc.field("satisfaction_index")))
     moods = _moods_by_queue(indexed)
     recordings = _with_queue(tables["recordings"], tables["contacts"])
@@ -491,11 +525,14 @@ def _groups(tables: Tables) -> list[Group]:
         counts.setdefault(row["queue"], {})["no_recording"] = row["count_all"]
 
     queues = [
-        _group(queue_name(row["queue"]), row, moods.get(row["queue"]), counts.get(row["queue"], {}))
-        for row in daily.filter(pc.field("scope") == "queue").to_pylist()
+        _group(queue_name(queue), row, moods.get(queue), counts.get(queue, {}))
+        for (scope, queue), row in daily.items()
+        if scope == "queue"
     ]
+    few = too_few({group.queue: group.calls_indexed for group in queues})
+    queues = [group.withheld() if group.queue in few else group for group in queues]
     queues.sort(key=lambda group: (group.index_mean is None, group.index_mean or 0.0, group.name))
-    total: Mapping[str, Any] = next(iter(daily.filter(pc.field("scope") == "total").to_pylist()), {})
+    total = daily.get(("total", None), {})
     kinds = ("quarantined", "skipped", "no_recording", "opted_out")
     summed = {kind: sum(each.get(kind, 0) for each in counts.values()) for kind in kinds}
     overall = _moods(*(pc.mean(indexed[f"{mood}_share"]).as_py() for mood in ("negative", "neutral", "positive")))
@@ -505,6 +542,7 @@ def _groups(tables: Tables) -> list[Group]:
 def _group(name: str, row: Mapping[str, Any], moods: Moods | None, counts: Mapping[str, int]) -> Group:
     return Group(
         name=name,
+        queue=row.get("queue"),
         expected=int(row.get("contacts_expected") or 0),
         scored=int(row.get("calls_scored") or 0),
         quarantined=counts.get("quarantined", 0),
@@ -523,6 +561,28 @@ def _group(name: str, row: Mapping[str, Any], moods: Moods | None, counts: Mappi
     )
 
 
+def _added_up(daily: pa.Table) -> dict[tuple[str, str | None], Mapping[str, Any]]:
+    """Add up the rows of the days of satisfaction_daily, of the total and each queue; of one day they stay as is."""
+    found: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for row in daily.filter(pc.is_in(pc.field("scope"), pa.array(["total", "queue"]))).to_pylist():
+        found.setdefault((row["scope"], row["queue"]), []).append(row)
+    return {key: rows[0] if len(rows) == 1 else _sum_of(rows) for key, rows in found.items()}
+
+
+def _sum_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    sums = {
+        name: sum(row[name] for row in rows)
+        for name in ("contacts_expected", "calls_scored", "calls_indexed", "index_sum", "index_sumsq")
+    }
+    index = Mean.of_sums(sums["calls_indexed"], sums["index_sum"], sums["index_sumsq"])
+    weights = {"negative_share": "calls_indexed", "escalated_share": "calls_with_mood_change"}
+    weights |= dict.fromkeys(("recovered_share", "mood_change_mean"), "calls_with_mood_change")
+    means = {name: _weighted([(row[weight], row[name]) for row in rows]) for name, weight in weights.items()}
+    covered = sums["calls_scored"] / sums["contacts_expected"] if sums["contacts_expected"] else None
+    interval = {"index_mean": index.mean, "index_low": index.low, "index_high": index.high}
+    return {"queue": rows[0]["queue"], **sums, **means, **interval, "coverage": covered}
+
+
 def _moods_by_queue(indexed: pa.Table) -> dict[str | None, Moods | None]:
     columns = ("negative_share", "neutral_share", "positive_share")
     means = indexed.group_by("queue", use_threads=False).aggregate([(column, "mean") for column in columns]).to_pylist()
@@ -537,20 +597,28 @@ def _moods(negative: float | None, neutral: float | None, positive: float | None
 
 
 def _with_queue(recordings: pa.Table, contacts: pa.Table) -> pa.Table:
-    names = ("contact_id", "source_uri", "status", "reason_code")
-    return recordings.select(names).join(contacts.select(["contact_id", "queue"]), "contact_id")
+    names = ("call_date", "contact_id", "source_uri", "status", "reason_code")
+    keys = ["call_date", "contact_id"]
+    return recordings.select(names).join(contacts.select([*keys, "queue"]), keys)
 
 
 def _without_recording(tables: Tables) -> pa.Table:
-    expecting = tables["contacts"].filter(pc.field("expects_recording")).select(["contact_id", "queue"])
-    recorded = pc.is_in(expecting["contact_id"], value_set=tables["recordings"]["contact_id"].drop_null())
-    return expecting.filter(pc.invert(recorded))
+    keys = ["call_date", "contact_id"]
+    expecting = tables["contacts"].filter(pc.field("expects_recording")).select([*keys, "queue"])
+    return expecting.join(tables["recordings"].select(keys), keys, join_type="left anti")
 
 
 def _languages(tables: Tables) -> tuple[tuple[str, int], ...]:
     known = dict(zip(*(tables["contacts"][name].to_pylist() for name in ("contact_id", "language")), strict=True))
     spoken = Counter(words.primary_language(known.get(each)) for each in tables["calls"]["contact_id"].to_pylist())
     return tuple(sorted((code, calls) for code, calls in spoken.items() if code is not None))
+
+
+def _by_reason(calls: Iterable[Call]) -> tuple[tuple[str, int], ...]:
+    amounts = Counter(code for call in calls for code in call.review_reasons)
+    order = [*d.REVIEW_REASONS, *sorted(amounts.keys() - d.REVIEW_REASONS.keys())]
+    says = {code: d.REVIEW_REASONS.get(code, words.printable(code.replace("_", " "))) for code in order}
+    return tuple((says[code], amounts[code]) for code in order if amounts[code])
 
 
 def _by_queue(queues: Sequence[str]) -> str:
@@ -576,16 +644,83 @@ def _speech(emotion_log: pa.Table, contact_ids: Sequence[str]) -> dict[str, tupl
     return {contact_id: tuple(parts) for contact_id, parts in speech.items()}
 
 
-# The day in words
+# The period in words
 
 
-def _nothing_planned(expected: int) -> str:
+def headline(view: Night, period: Period, how: Course) -> tuple[str, ...]:
+    """Say the period in three sentences; one without recordings or scores, in as many as there is to say."""
+    if not view.planned:
+        return (_nothing_planned(view.total.expected, period),)
+    sentences = (_mood_sentence(view, how), _queue_sentence(view, period, how), _coverage_sentence(view))
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _nothing_planned(expected: int, period: Period) -> str:
     if not expected:
-        return "No recordings were planned for this day."
+        return f"No recordings were planned for this {period.kind}."
     return (
-        f"No recordings were planned for this day, though {words.count(expected, 'contact')} should have one: check "
-        "the recordings' place, their layout and the time zone."
+        f"No recordings were planned for this {period.kind}, though {words.count(expected, 'contact')} should have "
+        "one: check the recordings' place, their layout and the time zone."
     )
+
+
+def _mood_sentence(view: Night, how: Course) -> str:
+    total = view.total
+    if total.few:
+        return f"Fewer than {FEWEST_CALLS} calls have an index, too few to say how customers felt."
+    if total.moods is None or total.index_mean is None:
+        return "In no call did the customer speak long enough to tell a mood."
+    index = f"The satisfaction index was {total.index_mean:.0f} on average"
+    if total.index_low is not None and total.index_high is not None:
+        index += f" (95% interval {total.index_low:.0f} to {total.index_high:.0f})"
+    moods = total.moods
+    return (
+        f"{index}, where {d.INDEX_NEUTRAL:.0f} is neutral{_against_the_usual(total.index_mean, how)}; of the "
+        f"customers' speech {words.percent(moods.negative)} was negative, {words.percent(moods.neutral)} neutral and "
+        f"{words.percent(moods.positive)} positive; {words.count(view.escalated or 0, 'call')} escalated and "
+        f"{words.count(view.recovered or 0, 'recovered', 'recovered')}."
+    )
+
+
+def _against_the_usual(index: float, how: Course) -> str:
+    usual = how.usual
+    if usual is None:
+        return ""
+    where = "below" if index < usual.low else "above" if index > usual.high else "within"
+    return f" and {where} the {usual.low:.0f} to {usual.high:.0f} that are usual by the {usual.days} days before"
+
+
+def _queue_sentence(view: Night, period: Period, how: Course) -> str:
+    if view.total.index_mean is None or len(view.queues) < 2:
+        return ""
+    if how.outside:
+        return _outside_sentence(how)
+    comparable = [group for group in view.queues if group.index_mean is not None]
+    if len(comparable) < 2:
+        return f"Fewer than two queues had {FEWEST_CALLS} calls, too few to say which fared worst."
+    worst = comparable[0]
+    says = f"{worst.name} had the lowest index, {words.number(worst.index_mean)}"
+    if worst.index_low is not None and worst.index_high is not None:
+        says += f" ({worst.index_low:.0f} to {worst.index_high:.0f}), "
+        if worst.index_high < view.total.index_mean:
+            says += f"clearly below the {period.kind}'s mean"
+        else:
+            says += f"which may be chance: the {period.kind}'s mean lies within its interval"
+    unchanged = f"; none of the {how.compared} queues compared is outside its usual range" if how.compared > 1 else ""
+    return f"{says}{unchanged}."
+
+
+def _outside_sentence(how: Course) -> str:
+    fell = [each for each in how.outside if each.change < 0]
+    rose = [each for each in reversed(how.outside) if each.change > 0]
+    parts = [
+        f"{queue_name(each.queue)} {moved} to {each.index:.0f}, usually {each.usual.low:.0f} to {each.usual.high:.0f}"
+        for moved, queues in (("fell", fell), ("rose", rose))
+        for each in queues[:QUEUES_IN_SENTENCE]
+    ]
+    rest = len(how.outside) - len(parts)
+    others = f", and {words.count(rest, 'other queue')} left the usual" if rest else ""
+    return f"{'; '.join(parts)}{others} (of {words.count(how.compared, 'queue')} compared, corrected for that many)."
 
 
 def _coverage_sentence(view: Night) -> str:
@@ -608,58 +743,33 @@ def _coverage_sentence(view: Night) -> str:
     return f"{scored}{covered}{'; ' + words.listing(rest) if rest else ''}.{opted_out}"
 
 
-def _mood_sentence(view: Night) -> str:
-    total = view.total
-    if total.moods is None or total.index_mean is None:
-        return "In no call did the customer speak long enough to tell a mood."
-    index = f"the satisfaction index was {total.index_mean:.0f} on average"
-    if total.index_low is not None and total.index_high is not None:
-        index += f" (95% interval {total.index_low:.0f} to {total.index_high:.0f})"
-    return (
-        f"Of the customers' speech {words.percent(total.moods.negative)} was negative, "
-        f"{words.percent(total.moods.neutral)} neutral and {words.percent(total.moods.positive)} positive; {index}, "
-        f"where {d.INDEX_NEUTRAL:.0f} is neutral; {words.count(view.escalated, 'call')} escalated and "
-        f"{words.count(view.recovered, 'recovered', 'recovered')}."
-    )
-
-
-def _queue_sentence(view: Night) -> str:
-    if view.total.index_mean is None or len(view.queues) < 2:
-        return ""
-    comparable = [group for group in view.queues if group.calls_indexed >= COMPARABLE_CALLS]
-    if len(comparable) < 2:
-        return f"Fewer than two queues had {COMPARABLE_CALLS} calls, too few to say which fared worst."
-    worst = comparable[0]
-    says = f"{worst.name} had the lowest index, {words.number(worst.index_mean)}"
-    if worst.index_low is None or worst.index_high is None:
-        return says + "."
-    says += f" ({worst.index_low:.0f} to {worst.index_high:.0f}), "
-    if worst.index_high < view.total.index_mean:
-        return says + "clearly below the day's mean."
-    return says + "which may be chance: the day's mean lies within its interval."
-
-
 # The page
 
 
-def render_nightly(
+def render_page(
     tables: Tables,
     *,
-    call_date: date,
+    period: Period,
     generated_at: datetime,
+    edition: Edition = "review",
+    history: pa.Table | None = None,
     time_zone: str = "UTC",
     model: ModelNote | None = None,
 ) -> str:
-    """Render the report of a day.
+    """Render the report on a day, a week or a month.
 
     Parameters
     ----------
     tables
         As for `night`.
-    call_date
-        The day.
+    period
+        The days that the tables are of.
     generated_at
         When the page is made, with its time zone.
+    edition
+        review, with the calls to hear and their ids; or summary, without any id.
+    history
+        Rows of satisfaction_daily of the days before the period, as for `reporting.course.course`.
     time_zone
         IANA name of the zone in which times are shown.
     model
@@ -669,47 +779,102 @@ def render_nightly(
     -------
     The page: HTML that loads nothing and runs no script.
     """
-    view = night(tables)
+    view = night(tables) if edition == "review" else night(tables).for_sharing()
     zone = ZoneInfo(time_zone)
-    charted = [group for group in (view.total, *view.queues[:QUEUES_IN_CHARTS]) if group.index_mean is not None]
+    daily = tables["satisfaction_daily"]
+    how = course(daily if history is None else pa.concat_tables([history.select(daily.column_names), daily]), period)
+    hours = () if view.total.few else by_hour(tables["calls"], zone)
+    charted = [group for group in (view.total, *view.queues) if group.index_mean is not None][: QUEUES_IN_CHARTS + 1]
+    paths = () if view.total.few else mood_paths(tables["calls"], [(group.name, group.queue) for group in view.queues])
+    edge = figures.arc_edge([path.moods for path in paths])
 
     def local(moment: datetime | None, form: str = "%H:%M") -> str:
         return words.NONE if moment is None else moment.astimezone(zone).strftime(form)
 
-    page = _environment().get_template("nightly.html.j2")
-    return page.render(
-        view=view,
-        call_date=call_date,
-        generated_at=generated_at,
-        time_zone=time_zone,
-        model=model,
-        never_evaluated=() if model is None else never_evaluated(view.languages, model),
-        local=local,
-        definitions=d,
-        figures=figures,
-        charts=_charts(charted),
-        charted=len(charted),
-        timelines={each.rank: _timeline(each, local(each.call.started_at)) for each in view.to_hear},
-        arcs=[
-            (call, figures.arc(f"path-{number}", f"Mood path of the call at {local(call.started_at)}", call.mood_path))
-            for number, call in enumerate(view.paths, start=1)
-        ],
+    def call_start(moment: datetime | None) -> str:
+        return local(moment, "%H:%M" if period.kind == "day" else "%a %-d %b, %H:%M")
+
+    return (
+        _environment()
+        .get_template("nightly.html.j2")
+        .render(
+            view=view,
+            review=edition == "review",
+            period=period,
+            headline=headline(view, period, how),
+            how=how,
+            hours=hours,
+            paths=paths,
+            path_points=list(PATH.items()),
+            unpublished=[day for day in period.days if day not in {run.call_date for run in view.runs}],
+            thin=[run for run in view.runs if run.status != "published"],
+            generated_at=generated_at,
+            time_zone=time_zone,
+            model=model,
+            never_evaluated=() if model is None else never_evaluated(view.languages, model),
+            local=local,
+            call_start=call_start,
+            definitions=d,
+            fewest=FEWEST_CALLS,
+            figures=figures,
+            charts=_charts(tuple(charted), how, hours),
+            charted=len(charted),
+            uncharted=sum(group.index_mean is not None for group in view.queues) + 1 - len(charted),
+            timelines={each.rank: _timeline(each, call_start(each.call.started_at)) for each in view.to_hear},
+            arcs=_arcs(paths, edge),
+            arc_edge=edge,
+        )
     )
 
 
-def _charts(groups: Sequence[Group]) -> Mapping[str, Markup]:
-    if not groups:
-        return {}
+@dataclass(frozen=True)
+class Charts:
+    """The pictures that matplotlib draws; None where there is nothing to be drawn."""
+
+    moods: Markup | None
+    index: Markup | None
+    days: Markup | None
+    hours: Markup | None
+
+
+# Drawing takes most of the time that a page takes, and both editions show the same pictures.
+@lru_cache(maxsize=1)
+def _charts(groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...]) -> Charts:
     bars = [MoodBar(group.name, group.moods.stacked) for group in groups if group.moods is not None]
     rows = [
         IndexRow(group.name, group.index_mean, group.index_low, group.index_high)
         for group in groups
         if group.index_mean is not None
     ]
-    return {
-        "moods": figures.mood_chart("moods", "Customers' moods by queue: shares of their speech", bars),
-        "index": figures.index_chart("index", "Satisfaction index by queue, with its interval", rows, d.INDEX_NEUTRAL),
-    }
+    days = [TimeMark(f"{each.day:%-d %b}", each.index, each.said, each.in_period) for each in how.days]
+    usual = None if how.usual is None else (how.usual.low, how.usual.high)
+    of_hours = [TimeMark(f"{each.hour}:00", each.index, "too few calls" if each.few else "") for each in hours]
+    neutral = d.INDEX_NEUTRAL
+    titles = (
+        "Customers' moods by queue: shares of their speech",
+        *(f"Satisfaction index by {group}, with its interval" for group in ("queue", "day", "hour")),
+    )
+    return Charts(
+        moods=figures.mood_chart("moods", titles[0], bars) if bars else None,
+        index=figures.index_chart("index", titles[1], rows, neutral) if rows else None,
+        days=_over_time("days", titles[2], days, every=7, usual=usual),
+        hours=_over_time("hours", titles[3], of_hours, every=2),
+    )
+
+
+def _over_time(
+    name: str, title: str, marks: Sequence[TimeMark], *, every: int, usual: tuple[float, float] | None = None
+) -> Markup | None:
+    if all(mark.index.mean is None for mark in marks):
+        return None
+    return figures.time_chart(name, title, marks, d.INDEX_NEUTRAL, every=every, usual=usual)
+
+
+def _arcs(paths: Sequence[MoodPath], edge: float) -> list[Markup]:
+    return [
+        figures.arc(f"path-{number}", f"Mood through a call, {path.name}", list(PATH.values()), path.moods, edge)
+        for number, path in enumerate(paths[: QUEUES_IN_CHARTS + 1], start=1)
+    ]
 
 
 def _timeline(each: CallToHear, start: str) -> Markup:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import random
 import re
 import shutil
-import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime, timedelta
-from html.parser import HTMLParser
+from dataclasses import fields, replace
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from made_up_nights import DAY, GENERATED_AT, RUN_ID, Odd, Page, made_up_night
 from rich.console import Console
 
 from infra.demo.summary import print_summary
@@ -29,9 +27,10 @@ from jobs.step import StepContext
 from jobs.storage import LocalStorage
 from jobs.warehouse import RunFigures, Warehouse
 from reporting import figures, words
+from reporting.course import Course
 from reporting.figures import Speech
+from reporting.periods import Period
 from reporting.report import (
-    ARCS_LIMIT,
     CALLS_TO_HEAR,
     FEWEST_TO_HEAR,
     FILES_LISTED,
@@ -39,236 +38,18 @@ from reporting.report import (
     CallToHear,
     ModelNote,
     calls_to_hear,
+    headline,
     night,
     reasons_in_words,
-    render_nightly,
+    render_page,
 )
 from schemas import TABLES
 from schemas import definitions as d
 from schemas.reasons import REASONS as REASONS_NOT_SCORED
 from ser_model.classifier import ModelCard
-from ser_model.taxonomy import EMOTIONS, MOOD, VALENCE_AROUSAL
+from ser_model.taxonomy import EMOTIONS, MOOD
 
-DAY = date(2026, 11, 20)
-RUN_ID = "20261121T083905Z-3fa9c1"
-GENERATED_AT = datetime(2026, 11, 21, 8, 42, tzinfo=UTC)
 EVIL = "<script>alert(1)</script> $x^2$ & \x1b[31m"
-ARCS: Mapping[str, Sequence[str]] = {
-    "content": ("neutral", "calm", "happy", "happy"),
-    "delighted": ("happy", "happy", "amused", "happy"),
-    "flat": ("neutral", "bored", "neutral", "calm"),
-    "recovering": ("angry", "angry", "neutral", "happy"),
-    "distressed": ("sad", "fearful", "sad", "sad"),
-    "escalating": ("neutral", "sad", "angry", "angry"),
-    "furious": ("angry", "angry", "angry", "angry"),
-}
-ARC_WEIGHTS = (30, 8, 30, 6, 8, 8, 4)
-
-
-# A maker of made-up nights: segments along an arc, calls from segments, days from calls
-
-
-@dataclass(frozen=True)
-class Odd:
-    """Recordings of a made-up night that were not scored."""
-
-    status: str
-    reason_code: str
-    amount: int = 1
-
-
-ODD = (
-    Odd("quarantined", "truncated"),
-    Odd("quarantined", "not_audio", 2),
-    Odd("skipped", "mono_not_separable"),
-    Odd("skipped", "opted_out"),
-)
-
-
-def made_up_night(
-    calls: int = 24,
-    queues: Sequence[str | None] = ("Billing", "Support", "Sales"),
-    odd: Sequence[Odd] = ODD,
-    unrecorded: int = 2,
-    seed: int = 7,
-    minutes: tuple[float, float] = (2.0, 6.0),
-) -> dict[str, pa.Table]:
-    """A night as it would be published: every table conforms to its schema, and the tables agree with each other."""
-    chance = random.Random(seed)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    for number in range(calls):
-        queue = queues[number % len(queues)]
-        # The first queue has the hard calls more often, so that a queue is worst.
-        weights = ARC_WEIGHTS if number % len(queues) else (18, 3, 22, 10, 14, 22, 12)
-        arc = chance.choices(list(ARCS), weights)[0]
-        contact = _contact(rows, chance, number, queue)
-        segments = _segments(chance, contact, ARCS[arc], 60 * chance.uniform(*minutes))
-        rows["emotion_log"] += segments
-        rows["calls"].append(_call(rows["contacts"][-1], segments))
-        _recording(rows, contact, "scored", None)
-    odd_ones = [each for each in odd for _ in range(each.amount)]
-    for number, each in enumerate(odd_ones, start=calls):
-        contact = _contact(rows, chance, number, queues[number % len(queues)])
-        _recording(rows, contact, each.status, each.reason_code)
-    for number in range(calls + len(odd_ones), calls + len(odd_ones) + unrecorded):
-        _contact(rows, chance, number, queues[number % len(queues)])
-    rows["satisfaction_daily"] = [_daily(rows, "total", None)]
-    rows["satisfaction_daily"] += [_daily(rows, "queue", queue) for queue in dict.fromkeys(queues)] if calls else []
-    rows["runs"] = [_run(rows)]
-    return {name: TABLES[name].conform(_table(name, rows[name])) for name in TABLES}
-
-
-def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    schema = TABLES[name].schema
-    known = [{column: row.get(column) for column in schema.names} for row in rows]
-    filled = [{**row, "call_date": DAY, "run_id": RUN_ID} for row in known]
-    return pa.Table.from_pylist(filled, schema=schema)
-
-
-def _contact(rows: dict[str, list[dict[str, Any]]], chance: random.Random, number: int, queue: str | None) -> str:
-    contact = f"{chance.getrandbits(32):08x}-{number:04x}-4582-9582-{chance.getrandbits(48):012x}"
-    started = datetime(2026, 11, 20, 8, tzinfo=UTC) + timedelta(seconds=number * 400 % 36_000)
-    record = {"contact_id": contact, "queue": queue, "started_at": started, "local_hour": started.hour}
-    rows["contacts"].append(record | {"expects_recording": True, "attributes": []})
-    return contact
-
-
-def _recording(rows: dict[str, list[dict[str, Any]]], contact: str, status: str, code: str | None) -> None:
-    uri = f"s3://recordings/CallRecordings/2026/11/20/{contact}_20261120T08:00_UTC.wav"
-    common = {"contact_id": contact, "source_uri": uri, "etag": "e", "status": status, "reason_code": code}
-    rows["recordings"].append(common | {"size_bytes": 1, "last_modified": GENERATED_AT})
-    if status == "quarantined":
-        seen = {"attempts": 1, "first_seen": GENERATED_AT, "last_seen": GENERATED_AT}
-        rows["quarantine"].append(common | seen | {"stage": "extract_features", "status": "open"})
-
-
-def _segments(chance: random.Random, contact: str, arc: Sequence[str], duration_s: float) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    at, turn = 1.0, 0
-    while at < duration_s - 12:
-        for role in ("agent", "customer"):
-            for index in range(chance.randint(1, 4)):
-                length = chance.uniform(1.2, 3.0)
-                row = {"contact_id": contact, "role": role, "turn_index": turn, "segment_index": index}
-                row |= {"start_s": at, "end_s": at + length, "classified": role == "customer"}
-                if role == "customer":
-                    row |= _judged(chance, arc[min(3, int(4 * at / duration_s))])
-                found.append(row)
-                at += length
-            at += chance.uniform(0.3, 1.5)
-        turn += 1
-    return found
-
-
-def _judged(chance: random.Random, emotion: str) -> dict[str, Any]:
-    weights = {each: chance.random() ** 4 for each in EMOTIONS}
-    weights[emotion] += chance.uniform(1.0, 9.0)
-    total = sum(weights.values())
-    probabilities = {each: weight / total for each, weight in weights.items()}
-    top = max(probabilities, key=lambda each: probabilities[each])
-    valence, arousal = (sum(p * VALENCE_AROUSAL[each][axis] for each, p in probabilities.items()) for axis in (0, 1))
-    row = {"emotion": top, "confidence": probabilities[top], "emotion_set": [top], "model_id": "m-1-00000000"}
-    row |= {f"p_{each}": p for each, p in probabilities.items()}
-    return row | {"valence": valence, "arousal": arousal, "loudness_dbfs": -22.0}
-
-
-def _call(contact: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    heard = [part for part in segments if part["classified"]]
-    duration_s = segments[-1]["end_s"] + 1.0
-    edge = max(2, len(heard) // 5)
-
-    def mean(column: str, parts: Sequence[Mapping[str, Any]]) -> float | None:
-        return statistics.fmean(part[column] for part in parts) if parts else None
-
-    def share(mood: str) -> float:
-        return sum(mean(f"p_{each}", heard) or 0.0 for each in EMOTIONS if MOOD[each] == mood)
-
-    start, end = mean("valence", heard[:edge]) or 0.0, mean("valence", heard[-edge:]) or 0.0
-    peak = max(mean("p_angry", heard[at : at + 4]) or 0.0 for at in range(max(1, len(heard) - 3)))
-    index = 60 + 20 * (mean("valence", heard) or 0.0) + 20 * end - 10 * share("negative") - 10 * peak
-    quarters = [[p for p in heard if int(4 * p["start_s"] / duration_s) == quarter] for quarter in range(4)]
-    escalated = end - start <= d.ESCALATED_MOOD_CHANGE and peak >= d.ESCALATED_ANGER_PEAK
-    reasons = {
-        "sustained_anger": peak >= d.SUSTAINED_ANGER_PEAK,
-        "escalated": escalated,
-        "mood_fall": end - start <= d.MOOD_FALL,
-        "low_satisfaction": index <= d.LOW_SATISFACTION,
-    }
-    means = {each: mean(f"p_{each}", heard) or 0.0 for each in EMOTIONS}
-    return {
-        "contact_id": contact["contact_id"],
-        "source_uri": f"s3://recordings/CallRecordings/2026/11/20/{contact['contact_id']}_20261120T08:00_UTC.wav",
-        "started_at": contact["started_at"],
-        "queue": contact["queue"],
-        "duration_s": duration_s,
-        "customer_talk_s": sum(part["end_s"] - part["start_s"] for part in heard),
-        "agent_talk_s": sum(part["end_s"] - part["start_s"] for part in segments if not part["classified"]),
-        "non_talk_s": 10.0,
-        "longest_silence_s": 1.5,
-        "overlap_s": 0.0,
-        "customer_interruptions": 0,
-        "agent_interruptions": 0,
-        "nonspeech_s": 0.0,
-        "dominant_emotion": max(means, key=lambda each: means[each]),
-        **{f"{mood}_share": share(mood) for mood in ("negative", "neutral", "positive")},
-        "mood_start": start,
-        "mood_end": end,
-        "mood_change": end - start,
-        **{f"mood_q{quarter + 1}": mean("valence", parts) for quarter, parts in enumerate(quarters)},
-        "anger_s": 1.0,
-        "anger_peak": peak,
-        "escalated": escalated,
-        "recovered": start <= d.RECOVERED_MOOD_START and end - start >= d.RECOVERED_MOOD_CHANGE,
-        "satisfaction_index": index,
-        "satisfaction_low": max(0.0, index - 6),
-        "satisfaction_high": min(100.0, index + 6),
-        "index_version": 1,
-        "review_reasons": [code for code, holds in reasons.items() if holds],
-        "model_id": "m-1-00000000",
-    }
-
-
-def _daily(rows: Mapping[str, list[dict[str, Any]]], scope: str, queue: str | None) -> dict[str, Any]:
-    calls, contacts = (
-        [row for row in rows[name] if scope == "total" or row["queue"] == queue] for name in ("calls", "contacts")
-    )
-    opted_out = {row["contact_id"] for row in rows["recordings"] if row["reason_code"] == "opted_out"}
-    contacts = [row for row in contacts if row["contact_id"] not in opted_out]
-    indices = [call["satisfaction_index"] for call in calls]
-    row: dict[str, Any] = {"scope": scope, "queue": queue if scope == "queue" else None}
-    row |= {"contacts_expected": len(contacts), "calls_scored": len(calls), "calls_indexed": len(calls)}
-    row |= {"calls_with_mood_change": len(calls), "index_sum": sum(indices), "index_sumsq": sum(x * x for x in indices)}
-    row |= {"coverage": len(calls) / len(contacts) if contacts else None}
-    if calls:
-        row |= {
-            "index_mean": statistics.fmean(indices),
-            "negative_share": statistics.fmean(call["negative_share"] for call in calls),
-            "escalated_share": statistics.fmean(call["escalated"] for call in calls),
-            "recovered_share": statistics.fmean(call["recovered"] for call in calls),
-            "mood_change_mean": statistics.fmean(call["mood_change"] for call in calls),
-        }
-    if len(calls) > 1:
-        half = 2.0 * statistics.stdev(indices) / len(indices) ** 0.5
-        row |= {"index_low": row["index_mean"] - half, "index_high": row["index_mean"] + half}
-    return row
-
-
-def _run(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    counts = {each: sum(row["status"] == each for row in rows["recordings"]) for each in ("scored", "quarantined")}
-    counts["skipped"] = len(rows["recordings"]) - sum(counts.values())
-    return counts | {
-        "model_id": "m-1-00000000",
-        "code_version": "0123456789ab",
-        "planned": len(rows["recordings"]),
-        "suppressed": 0,
-        "ignored": 3,
-        "audio_hours": sum(call["duration_s"] for call in rows["calls"]) / 3600,
-        "step_seconds": [("plan_recordings", 1.2), ("extract_features", 21.5), ("publish_tables", 75.0)],
-        "status": "published",
-        "kind": "night",
-        "table_versions": [("calls", 3), ("runs", 4)],
-        "published_at": GENERATED_AT - timedelta(minutes=1),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -291,74 +72,10 @@ MODEL = ModelNote(
 
 
 def render(tables: Mapping[str, pa.Table], **options: Any) -> str:
-    return render_nightly(tables, call_date=DAY, generated_at=GENERATED_AT, **options)
-
-
-class Page(HTMLParser):
-    """A page, read: its text, tags with their attributes, figures by name, and each picture's children."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.text = ""
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.figures: dict[str, list[tuple[float, str]]] = {}
-        self.pictures: list[dict[str, str]] = []
-        self._open: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        self.tags.append((tag, attributes))
-        if tag not in ("meta", "link", "img", "br", "input"):
-            self._open.append(tag)
-        if tag == "svg":
-            self.pictures.append({"role": attributes.get("role") or "", "by": attributes.get("aria-labelledby") or ""})
-        if tag in ("title", "desc") and self._open[-2] == "svg":
-            self.pictures[-1][f"{tag}-id"] = attributes.get("id") or ""
-        if tag == "data":
-            self._figure = (str(attributes["data-name"]), float(str(attributes["value"])))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open[-1:] != ["style"]:
-            self.text += data
-        if self._open[-1:] == ["data"]:
-            self.figures.setdefault(self._figure[0], []).append((self._figure[1], data))
-        if self._open[-2:] in (["svg", "title"], ["svg", "desc"]):
-            self.pictures[-1][self._open[-1]] = data
-
-    def one(self, name: str) -> float:
-        values = {value for value, _ in self.figures[name]}
-        assert len(values) == 1, f"{name} is said as {values}"
-        return values.pop()
+    return render_page(tables, period=Period.day(DAY), generated_at=GENERATED_AT, **options)
 
 
 # The page
-
-
-def test_numbers_on_the_page_equal_the_tables(tables: dict[str, pa.Table], page: Page) -> None:
-    columns = ("calls_scored", "contacts_expected", "coverage", "index_mean", "negative_share", "mood_change_mean")
-    for row in tables["satisfaction_daily"].to_pylist():
-        name = "total" if row["scope"] == "total" else f"queue.{row['queue']}"
-        for column in (*columns, "escalated_share", "recovered_share"):
-            assert page.one(f"{name}.{column}") == pytest.approx(row[column], rel=1e-4, abs=1e-6), (name, column)
-    calls = tables["calls"].to_pylist()
-    assert page.one("total.escalated") == sum(call["escalated"] for call in calls) > 0
-    assert page.one("total.recovered") == sum(call["recovered"] for call in calls)
-    for mood in ("neutral", "positive"):
-        mean = statistics.fmean(call[f"{mood}_share"] for call in calls if call["queue"] == "Billing")
-        assert page.one(f"queue.Billing.{mood}_share") == pytest.approx(mean, rel=1e-4)
-    by_contact = {call["contact_id"]: call for call in calls}
-    shown = [name for name in page.figures if name.startswith("call.") and name.endswith(".anger_peak")]
-    assert len(shown) == CALLS_TO_HEAR
-    for name in shown:
-        assert page.one(name) == pytest.approx(by_contact[name.split(".")[1]]["anger_peak"], rel=1e-4)
-    run = tables["runs"].to_pylist(maps_as_pydicts="strict")[0]
-    assert page.one("run.audio_hours") == pytest.approx(run["audio_hours"], rel=1e-4)
-    assert {step: page.one(f"step.{step}") for step in run["step_seconds"]} == run["step_seconds"]
 
 
 def test_what_a_figure_says_is_its_value(page: Page) -> None:
@@ -407,7 +124,7 @@ def test_nothing_leaves_the_page(night_options: dict[str, Any]) -> None:
 
 
 def test_every_picture_says_what_it_shows_and_every_id_is_its_own(page: Page) -> None:
-    assert len(page.pictures) == 2 + CALLS_TO_HEAR + 24  # two charts, timelines, mood paths
+    assert len(page.pictures) == 4 + CALLS_TO_HEAR + 4  # charts, timelines, mood paths
     for picture in page.pictures:
         assert picture["role"] == "img"
         assert picture["by"] == f"{picture['title-id']} {picture['desc-id']}"
@@ -422,9 +139,9 @@ def test_every_picture_says_what_it_shows_and_every_id_is_its_own(page: Page) ->
 
 def test_pictures_take_their_colors_from_the_page(page: Page) -> None:
     charts = re.findall(r'<svg class="chart".*?</svg>', page.html, re.DOTALL)
-    assert len(charts) == 2
-    assert "var(--mood-negative)" in charts[0]
-    assert "var(--accent)" in charts[1]
+    assert len(charts) == 4
+    for chart, color in zip(charts, ("accent", "accent", "mood-negative", "accent"), strict=True):
+        assert f"var(--{color})" in chart
     for chart in charts:
         assert set(re.findall(r"#[0-9a-f]{6}", chart)) <= {"#16191c"}, "text upon a bar is dark in light and dark"
 
@@ -438,7 +155,7 @@ def test_names_are_escaped(queue: str) -> None:
     assert any(words.printable(queue) in description for description in descriptions)
     assert "\x1b" not in page.html
     # matplotlib takes no formula out of it: the chart's label is its beginning, as text.
-    chart = re.search(r'<svg class="chart".*?</svg>', page.html, re.DOTALL)
+    chart = re.search(r'<svg class="chart"[^>]*"moods-t moods-d".*?</svg>', page.html, re.DOTALL)
     assert chart is not None
     assert words.printable(queue)[:10] in Page(chart[0]).text.replace(descriptions[0], "")
 
@@ -516,9 +233,10 @@ def test_the_last_run_is_the_one_that_is_shown(tables: dict[str, pa.Table]) -> N
 
 
 def test_times_are_of_the_zone(tables: dict[str, pa.Table]) -> None:
-    starts = [start.as_py() for start in tables["calls"]["started_at"]]
+    starts = [each.call.started_at for each in night(tables).to_hear]
     page = Page(render(tables, time_zone="Asia/Tokyo"))
-    assert all(f"{(start + timedelta(hours=9)):%H:%M}" in page.text for start in starts)
+    assert all(start and f"{(start + timedelta(hours=9)):%H:%M}" in page.text for start in starts)
+    assert {int(name.split(".")[1]) for name in page.figures if name.startswith("hour.")} == {17, 18, 19}
     assert "Times are of Asia/Tokyo" in page.text
 
 
@@ -604,14 +322,7 @@ def test_classified_agents_are_announced(tables: dict[str, pa.Table]) -> None:
     column = pa.array(["neutral"] * tables["emotion_log"].num_rows)
     at = tables["emotion_log"].schema.get_field_index("emotion")
     changed = {**tables, "emotion_log": tables["emotion_log"].set_column(at, "emotion", column)}
-    assert "In this run agents' speech was classified too." in Page(render(changed)).text
-
-
-def test_paths_of_every_call_only_on_a_small_day() -> None:
-    assert night(made_up_night(calls=ARCS_LIMIT)).every_path
-    large = night(made_up_night(calls=ARCS_LIMIT + 1))
-    assert not large.every_path
-    assert [call.contact_id for call in large.paths] == [each.call.contact_id for each in large.to_hear]
+    assert "In these calls agents' speech was classified too." in Page(render(changed)).text
 
 
 # The view
@@ -696,7 +407,7 @@ REASONS = [
         ("7 interruptions, 4 of them by the customer",),
     ),
     (call(reasons=["asked_twice"]), ("asked twice",)),
-    (call(satisfaction_index=55.0), ("No rule was met; its index, 55, is among the day's lowest",)),
+    (call(satisfaction_index=55.0), ("No rule was met; its index, 55, is among the lowest",)),
 ]
 
 
@@ -738,11 +449,11 @@ HEADLINES = [
 
 @pytest.mark.parametrize(("night_options", "expected"), HEADLINES)
 def test_headline(night_options: dict[str, Any], expected: str) -> None:
-    view = night(made_up_night(**night_options))
-    assert expected in " ".join(view.headline)
-    assert 1 <= len(view.headline) <= 3
+    said = headline(night(made_up_night(**night_options)), Period.day(DAY), Course())
+    assert expected in " ".join((*said, ""))
+    assert 1 <= len(said) <= 3
     rendered = Page(render(made_up_night(**night_options))).text
-    assert all(sentence in rendered for sentence in view.headline)
+    assert all(sentence in rendered for sentence in said)
 
 
 def test_queues_are_in_order_of_their_index() -> None:
@@ -816,11 +527,22 @@ def test_a_mono_call_is_said_to_hold_both_sides() -> None:
 
 
 def test_a_mood_path_has_a_gap_where_nothing_was_said() -> None:
-    picture = figures.arc("p", "A path", (0.5, None, -0.5, -0.25))
+    picture = figures.arc("p", "A path", ("start", "then", "later", "end"), (0.5, None, -0.5, -0.25), 0.5)
     assert picture.count("<circle") == 3
     assert picture.count('class="path"') == 1
-    assert re.findall(r'<circle class="(\w+)"', picture) == ["up", "down", "down"]
-    assert "+0.50, no speech, -0.50, -0.25" in picture
+    assert re.findall(r'<circle class="(\w+)" cx="[\d.]+" cy="([\d.]+)"', picture) == [
+        ("up", "4.0"),
+        ("down", "56.0"),
+        ("down", "43.0"),
+    ]
+    assert "start +0.50, then not shown, later -0.50, end -0.25" in picture
+
+
+@pytest.mark.parametrize(
+    ("paths", "edge"), [([], 0.2), ([(0.1, None)], 0.2), ([(0.1, -0.3), (0.29,)], 0.3), ([(0.31,)], 0.4)]
+)
+def test_mood_paths_share_edges_that_hold_them(paths: list[tuple[float | None, ...]], edge: float) -> None:
+    assert figures.arc_edge(paths) == pytest.approx(edge)
 
 
 def test_every_emotion_and_mood_has_a_color_of_its_own() -> None:
@@ -869,9 +591,11 @@ def test_the_step_reports_what_is_published(tables: dict[str, pa.Table], tmp_pat
 
     counts = render_report.run(StepContext(settings, staging, argparse.Namespace()))
 
-    written = (tmp_path / "reports" / "2026-11-20" / "nightly.html").read_bytes()
-    assert counts == {"calls": 24, "bytes": len(written)}
-    page = Page(written.decode())
+    folder = tmp_path / "reports" / "2026-11-20"
+    written = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert set(written) == {"nightly.html", "nightly-summary.html"}
+    assert counts == {"calls": 24, "bytes": sum(map(len, written.values()))}
+    page = Page(written["nightly.html"].decode())
     assert page.one("total.calls_scored") == 24
     assert len([picture for picture in page.pictures if "Timeline" in picture["title"]]) == CALLS_TO_HEAR
     assert "Anger is highest" in page.html
