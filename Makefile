@@ -8,7 +8,7 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT
+	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 # Every target with a line of help; none of them is a file.
@@ -40,6 +40,9 @@ release: setup ## Put quarantined recordings back, for the next night to try aga
 
 republish: setup ## Undo: publish the earlier run RUN=id of a day once more, from what it staged.
 	@$(JOBS) -m jobs.republish --run-id "$$RUN"
+
+report: setup ## Write the report on what is published of WEEK=2026-W47 or MONTH=2026-11, in both editions.
+	@$(JOBS) -m jobs.render_report $(if $(WEEK),--week "$$WEEK") $(if $(MONTH),--month "$$MONTH")
 
 PUBLISHED = $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(FORMAT),--format "$$FORMAT")
 DAYS = $(if $(FROM),--from "$$FROM") $(if $(TO),--to "$$TO")

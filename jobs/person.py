@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from jobs.errors import JobError, WrongPerson
 from jobs.identity import DIGITS
 from jobs.labels import Labels
+from jobs.render_report import review_pages
 from jobs.settings import Settings, load_settings
 from jobs.storage import Storage, open_storage
 from jobs.suppressions import ADDRESSES, REFERENCES
@@ -232,12 +233,14 @@ def disclose(person: Person, settings: Settings) -> Mapping[str, Any]:
 
     of_person = held.person.rows(LABELS.schema.names)
     labels = {LABELS.name: Labels(warehouse.storage).read().filter(of_person).to_pylist()}
+    reports = open_storage(settings.reports, settings)
+    pages = sorted({page for day in held.days for page in review_pages(day)})
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "contacts": sorted(held.person.contacts),
         "customers": sorted(held.person.customers),
         "recordings": sorted(held.person.objects),
-        "reports": [f"{settings.reports}/{day}/nightly.html" for day in sorted(held.days)],
+        "reports": [f"{settings.reports}/{page}" for page in pages if reports.exists(page)],
         "staged_runs": [f"{settings.staging}/{day}/{run_id}" for day, run_id in sorted(held.runs)],
         "tables": {**warehouse.view(rows), **(labels if LABELS.name in held.rows else {})},
     }

@@ -70,6 +70,11 @@ def page_path(period: Period, edition: Edition) -> str:
     return f"{period.first.isoformat()}/{NAMES[period.kind]}{ending}.html"
 
 
+def review_pages(call_date: date) -> tuple[str, ...]:
+    """Where the pages would be that may name a day's calls: its own, its week's and its month's."""
+    return tuple(page_path(of(call_date), "review") for of in (Period.day, Period.week, Period.month))
+
+
 def write_report(settings: Settings, period: Period, model: str) -> Mapping[str, float]:
     """Write both editions of a report; returns the calls that it is of, and the bytes of the pages.
 

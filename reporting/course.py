@@ -126,7 +126,10 @@ def course(daily: pa.Table, period: Period) -> Course:
     if not set(period.days) & set(by_day):
         return Course()
     shown = (*period.before(DAYS_BEFORE), *period.days)
-    hidden = too_few({day: by_day[day]["calls_indexed"] for day in shown if day in by_day})
+    calls = {day: by_day[day]["calls_indexed"] for day in shown if day in by_day}
+    # Only of the period's own days does the page show the whole, from which a hidden one could be told.
+    hidden = too_few({day: calls[day] for day in period.days if day in calls})
+    hidden |= {day for day in period.before(DAYS_BEFORE) if 0 < calls.get(day, 0) < FEWEST_CALLS}
     days = tuple(_day_mean(day, by_day.get(day), day in hidden, day in period.days) for day in shown)
     if period.kind != "day":
         return Course(days)

@@ -74,7 +74,10 @@ class Period:
         if self.kind == "month":
             return f"{self.first:%B %Y}"
         day = f"{self.last:%-d %B %Y}"
-        return day if self.kind == "day" else f"week {self.first:%V}, {self.first:%-d %B} to {day}"
+        if self.kind == "day":
+            return day
+        first = f"{self.first:%-d}" if self.first.month == self.last.month else f"{self.first:%-d %B}"
+        return f"week {self.first:%V}, {first} to {day}"
 
     @property
     def heading(self) -> str:

@@ -107,7 +107,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     # The browser reads commands from descriptor 3 and writes to 4, which a shell gives it.
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
     flags += ("--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={profile}")
-    command = ["/bin/sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", CHROMIUM, *flags, "about:blank"]
+    command = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", CHROMIUM, *flags, "about:blank"]
     process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
     os.close(theirs_in)
     os.close(theirs_out)

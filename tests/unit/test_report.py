@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -577,28 +577,80 @@ def test_numbers_in_words(say: Any, value: float | None, expected: str) -> None:
 # The step
 
 
-def test_the_step_reports_what_is_published(tables: dict[str, pa.Table], tmp_path: Path) -> None:
-    staging = RunStaging(LocalStorage(tmp_path / "staging"), DAY, RUN_ID)
-    staging.start_run(RunSpec(RUN_ID, DAY, str(tmp_path / "no model"), ("customer",), "0", "2026-11-21T08:39:05Z"))
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the settings say that everything is."""
+    monkeypatch.setenv("CALLMOOD_RECORDINGS", "s3://recordings")
+    monkeypatch.setenv("CALLMOOD_MODEL", str(tmp_path / "no model"))
+    for name in ("staging", "warehouse", "reports"):
+        monkeypatch.setenv(f"CALLMOOD_{name.upper()}", str(tmp_path / name))
+    return tmp_path
+
+
+def published(place: Path, day: date, tables: Mapping[str, pa.Table]) -> StepContext:
+    """A run that has published a day, at its last step."""
+    staging = RunStaging(LocalStorage(place / "staging"), day, RUN_ID)
+    staging.start_run(RunSpec(RUN_ID, day, str(place / "no model"), ("customer",), "0", f"{day}T23:00:00Z"))
     for name, table in TABLES.items():
         if name != "runs":
             staging.write_table(table, tables[name])
-    Warehouse(LocalStorage(tmp_path / "warehouse")).publish(staging, run_figures(tables["runs"]))
-    settings = load_settings(
-        recordings="s3://recordings",
-        **{place: str(tmp_path / place) for place in ("staging", "warehouse", "reports")},
-    )
+    Warehouse(LocalStorage(place / "warehouse")).publish(staging, run_figures(tables["runs"]))
+    return StepContext(load_settings(), staging, argparse.Namespace())
 
-    counts = render_report.run(StepContext(settings, staging, argparse.Namespace()))
 
-    folder = tmp_path / "reports" / "2026-11-20"
-    written = {file.name: file.read_bytes() for file in folder.iterdir()}
-    assert set(written) == {"nightly.html", "nightly-summary.html"}
+def files(place: Path) -> dict[str, bytes]:
+    reports = place / "reports"
+    return {str(file.relative_to(reports)): file.read_bytes() for file in reports.rglob("*.html")}
+
+
+def test_the_step_reports_what_is_published(tables: dict[str, pa.Table], place: Path) -> None:
+    counts = render_report.run(published(place, DAY, tables))
+
+    written = files(place)
+    assert set(written) == {f"{DAY}/nightly.html", f"{DAY}/nightly-summary.html"}
     assert counts == {"calls": 24, "bytes": sum(map(len, written.values()))}
-    page = Page(written["nightly.html"].decode())
+    page = Page(written[f"{DAY}/nightly.html"].decode())
     assert page.one("total.calls_scored") == 24
     assert len([picture for picture in page.pictures if "Timeline" in picture["title"]]) == CALLS_TO_HEAR
     assert "Anger is highest" in page.html
+    assert not [
+        each
+        for each in tables["contacts"]["contact_id"].to_pylist()
+        if each.encode() in written[f"{DAY}/nightly-summary.html"]
+    ]
+
+
+def test_reports_on_weeks_and_months_are_written_and_follow_the_tables(
+    tables: dict[str, pa.Table], place: Path
+) -> None:
+    sunday = Period.week(DAY).last
+    render_report.run(published(place, DAY, tables))
+    assert render_report.main(["--month", "2026-11"]) == 0
+    month = {"2026-11-01/monthly.html", "2026-11-01/monthly-summary.html"}
+    assert month < set(files(place))
+    assert Page(files(place)["2026-11-01/monthly.html"].decode()).one("total.calls_scored") == 24
+
+    # The night of the week's last day writes the week, and the month anew.
+    render_report.run(published(place, sunday, made_up_night(calls=9, day=sunday, seed=8)))
+    written = files(place)
+    week = {"2026-11-16/weekly.html", "2026-11-16/weekly-summary.html"}
+    days = {f"{day}/{name}" for day in (DAY, sunday) for name in ("nightly.html", "nightly-summary.html")}
+    assert set(written) == days | week | month
+    for name in (*week, *month):
+        page = Page(written[name].decode())
+        assert page.one("total.calls_scored") == 33
+        assert page.one(f"day.{DAY}.calls_indexed") == 24
+    # The Friday is what the Sunday is compared with.
+    assert Page(written[f"{sunday}/nightly.html"].decode()).one(f"day.{DAY}.calls_indexed") == 24
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--week", "2026-11"], ["--week", "2026-W47", "--month", "2026-11"], ["--week", "2026-W47", "--x"]]
+)
+def test_what_is_no_week_is_refused(arguments: list[str], place: Path) -> None:
+    with pytest.raises(SystemExit):
+        render_report.main(arguments)
+    assert files(place) == {}
 
 
 def test_the_report_says_nothing_of_another_model_than_the_days(

@@ -357,7 +357,7 @@ def test_a_mean_and_its_interval(indices: list[float]) -> None:
 
 PERIODS = [
     (Period.day(date(2026, 11, 20)), 1, "20 November 2026", "on Friday, 20 November 2026"),
-    (Period.week(date(2026, 11, 22)), 7, "week 47, 16 November to 22 November 2026", None),
+    (Period.week(date(2026, 11, 22)), 7, "week 47, 16 to 22 November 2026", None),
     (Period.parse("week", "2026-W53"), 7, "week 53, 28 December to 3 January 2027", None),
     (Period.parse("month", "2028-02"), 29, "February 2028", "in February 2028"),
     (Period.month(date(2026, 12, 31)), 31, "December 2026", None),
