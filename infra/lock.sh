@@ -14,5 +14,6 @@ lock jobs --group jobs
 lock dashboard --group jobs --group dashboard --constraint requirements/jobs.txt
 lock dev --group jobs --group dashboard --group dev --group s3 --group demo --constraint requirements/dashboard.txt
 lock java --group java
+lock s3-server --group s3-server
 lock airflow --group airflow
 lock airflow-dev --group airflow --group airflow-dev --constraint requirements/airflow.txt

@@ -4,6 +4,8 @@
 #   .venv/jobs     what computes, with the development tools, the demo's S3 server and voices
 #   .venv/airflow  Airflow, apart from the jobs (see docs/decisions.md)
 #   .venv/java     a Java runtime, only where none of version 17 or newer is found
+# and those that are named as arguments:
+#   s3-server      the local stack's S3 server
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -53,3 +55,9 @@ if ! infra/spark/find-java >/dev/null 2>&1; then
     environment java requirements/java.txt make_with_uv java requirements/java.txt
     infra/spark/find-java >/dev/null || stop "no Java 17 or newer found, and the one from PyPI does not run; install a Java runtime (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)"
 fi
+for name in "$@"; do
+    case $name in
+    s3-server) environment "$name" "requirements/$name.txt" make_with_uv "$name" "requirements/$name.txt" ;;
+    *) stop "there is no environment $name to name; expected s3-server" ;;
+    esac
+done
