@@ -8,7 +8,7 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH
+	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH PORTS STACK
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 # Every target with a line of help; none of them is a file.
@@ -23,6 +23,25 @@ setup: ## Make the environments from the locks (instant when nothing changed).
 demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] [DATE=YYYY-MM-DD] [LAYOUT=name|file.yaml,...] [OUT=folder].
 	@$(JOBS) -m infra.demo $(if $(RECORDINGS),--recordings "$$RECORDINGS") $(if $(CONTACTS),--contacts "$$CONTACTS") \
 		$(if $(DATE),--date "$$DATE") $(if $(LAYOUT),--layout "$$LAYOUT") $(if $(OUT),--out "$$OUT")
+
+# The local stack (docs/deployment.md).
+RUN_STACK = $(JOBS) -m infra.stack $(if $(STACK),--folder "$$STACK")
+
+up: setup ## Start Airflow, an S3 server and a Spark cluster here, for good: [PORTS=airflow=8090,s3=9100] [STACK=folder].
+	@bash infra/setup.sh s3-server
+	@$(RUN_STACK) up $(if $(PORTS),--ports "$$PORTS")
+
+down: setup ## End everything that make up started: [STACK=folder].
+	@$(RUN_STACK) down
+
+status: setup ## Show what runs of the local stack and how far the night is: [STACK=folder].
+	@$(RUN_STACK) status
+
+sample-day: setup ## Upload the demo's sample calls to the local stack as DATE=YYYY-MM-DD: [STACK=folder].
+	@$(RUN_STACK) sample-day --date "$$DATE"
+
+trigger: setup ## Let the local stack's scheduler run the night of DATE=YYYY-MM-DD now: [STACK=folder].
+	@$(RUN_STACK) trigger --date "$$DATE"
 
 NIGHT = $(JOBS) -m infra.night $(if $(MODEL),--model "$$MODEL") $(if $(ROLES),--roles "$$ROLES") $(if $(ACCEPT),--accept "$$ACCEPT")
 

@@ -161,7 +161,7 @@ def run_night(
     airflow.home.mkdir(parents=True, exist_ok=True)
     variables = airflow.environment(environment)
     with airflow.log_file.open("a") as log:
-        _migrate(airflow, variables, log, console)
+        migrate(airflow, variables, log, console)
         # The logical date names the run in Airflow: one of its own for each try of a day.
         now = datetime.now(UTC)
         command = [str(AIRFLOW), "dags", "test", DAGS[kind], now.isoformat(timespec="seconds")]
@@ -184,9 +184,17 @@ def run_night(
     return run
 
 
-def _migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, console: Console) -> None:
-    """Make Airflow's database or bring it up to date, unless that was done for the Airflow that is locked now."""
-    wanted = hashlib.sha256((ROOT / "requirements" / "airflow.txt").read_bytes()).hexdigest()
+def migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, console: Console) -> None:
+    """Make Airflow's database or bring it up to date, unless that was done for it by the Airflow that is locked now.
+
+    Raises
+    ------
+    NightFailed
+        Airflow could not do it.
+    """
+    database = variables.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
+    locked = (ROOT / "requirements" / "airflow.txt").read_bytes()
+    wanted = hashlib.sha256(locked + database.encode()).hexdigest()
     if airflow.stamp_file.is_file() and airflow.stamp_file.read_text() == wanted:
         return
     console.print("making Airflow's database")
@@ -240,6 +248,39 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
+@dataclass(frozen=True)
+class StepProgress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    step
+        The step that is under way, or to come next.
+    done, total
+        Of what it goes through, how much it has gone through; total is 0 where that is not counted.
+    unit
+        What that is: recordings or segments.
+    """
+
+    step: str
+    done: int = 0
+    total: int = 0
+    unit: str = "recordings"
+
+
+def step_progress(run: RunStaging, kind: RunKind, markers: Mapping[str, StepMarker]) -> StepProgress | None:
+    """How far a run with these markers is; None once every step is done."""
+    step = next((step for step in STEPS[kind] if step not in markers or markers[step].status == "failed"), None)
+    if step == "extract_features":
+        counts = markers["plan_recordings"].counts
+        total = int(counts["planned"] - counts["skipped"] - counts["quarantined"])
+        return StepProgress(step, run.progress(step), total)
+    if step == "classify_emotions":
+        total = int(markers["extract_features"].counts["segments"])
+        return StepProgress(step, run.progress(step) if total else 0, total, "segments")
+    return None if step is None else StepProgress(step)
+
+
 class _Watch:
     """Looks at a run's staging, and shows what changed since the last look."""
 
@@ -248,7 +289,7 @@ class _Watch:
         self.progress = bars(console)
         self._staging = staging
         self._call_date = call_date
-        self._steps = STEPS[kind]
+        self._kind = kind
         self._since = f"{since:%Y%m%dT%H%M%SZ}"
         self._console = console
         self._tasks: dict[str, object] = {}
@@ -275,30 +316,18 @@ class _Watch:
             if self._ended.get(step) != marker:
                 self._ended[step] = marker
                 self._end(marker)
-        current = next((step for step in self._steps if step not in markers or markers[step].status == "failed"), None)
+        current = step_progress(self.run, self._kind, markers)
         if current is not None:
-            self._show(current, markers)
+            self._show(current)
 
-    def _total(self, step: str, markers: Mapping[str, StepMarker]) -> int:
-        if step == "extract_features":
-            counts = markers["plan_recordings"].counts
-            return int(counts["planned"] - counts["skipped"] - counts["quarantined"])
-        if step == "classify_emotions":
-            return int(markers["extract_features"].counts["segments"])
-        return 0
-
-    def _show(self, step: str, markers: Mapping[str, StepMarker]) -> None:
-        assert self.run is not None  # noqa: S101 - _look made it
-        total = self._total(step, markers)
-        done = self.run.progress(step) if total else 0
+    def _show(self, at: StepProgress) -> None:
         if self._console.is_terminal:
-            if step not in self._tasks:
-                self._tasks[step] = self.progress.add_task(step, total=total or None)
-            self.progress.update(self._tasks[step], completed=done)  # type: ignore[arg-type]
-        elif done and done != self._said:
-            self._said = done
-            what = "recordings" if step == "extract_features" else "segments"
-            self._console.print(f"{step}: {done} of {total} {what}")
+            if at.step not in self._tasks:
+                self._tasks[at.step] = self.progress.add_task(at.step, total=at.total or None)
+            self.progress.update(self._tasks[at.step], completed=at.done)  # type: ignore[arg-type]
+        elif at.done and at.done != self._said:
+            self._said = at.done
+            self._console.print(f"{at.step}: {at.done} of {at.total} {at.unit}")
 
     def _end(self, marker: StepMarker) -> None:
         task = self._tasks.pop(marker.step, None)

@@ -159,7 +159,7 @@ class FakeAirflow:
         self.executable.write_text(f'#!/bin/sh\necho "$@" >> "{self.calls}"\nexit {status}\n')
         self.executable.chmod(0o755)
         with self.home.log_file.open("a") as log:
-            night._migrate(self.home, {"PATH": os.defpath}, log, Console(file=self.said))
+            night.migrate(self.home, {"PATH": os.defpath}, log, Console(file=self.said))
 
     @property
     def n_migrated(self) -> int:
