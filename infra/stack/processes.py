@@ -86,21 +86,30 @@ def end(all_started: Collection[Started], folder: Path) -> int:
     """
     doomed: dict[int, str] = {}
     asked = {each.pid: each.start for each in all_started if is_running(each)}
-    for number, wait_s in ((signal.SIGTERM, STOP_S), (signal.SIGTERM, STOP_S / 6), (signal.SIGKILL, STOP_S / 6)):
+    _find(all_started, folder, doomed)
+    _send(signal.SIGTERM, asked)
+    deadline = time.monotonic() + STOP_S
+    while any(_is(pid, start_) for pid, start_ in asked.items()) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
         _find(all_started, folder, doomed)
-        targets = asked if number == signal.SIGTERM and wait_s == STOP_S else doomed
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _find(all_started, folder, doomed)
         n_left = len(doomed)
-        for pid, start_ in targets.items():
-            if _is(pid, start_):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-        deadline = time.monotonic() + wait_s
+        _send(number, doomed)
+        deadline = time.monotonic() + STOP_S / 3
         while doomed and time.monotonic() < deadline:
             time.sleep(POLL_S)
             _find(all_started, folder, doomed)
         if not doomed:
-            return n_left if number == signal.SIGKILL else 0
-    return len(doomed)
+            break
+    return n_left if number == signal.SIGKILL else 0
+
+
+def _send(number: signal.Signals, targets: Mapping[int, str]) -> None:
+    for pid, start_ in targets.items():
+        if _is(pid, start_):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def _find(all_started: Collection[Started], folder: Path, doomed: dict[int, str]) -> None:

@@ -274,6 +274,8 @@ def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) 
         "AIRFLOW__API__BASE_URL": page,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # A busy machine is no reason to give up a task.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__CORE__PARALLELISM": base.get("AIRFLOW__CORE__PARALLELISM", "4"),
     }
     cores = str(max(1, (os.cpu_count() or 1) // WORKERS))
