@@ -192,9 +192,7 @@ def migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, co
     NightFailed
         Airflow could not do it.
     """
-    database = variables.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
-    locked = (ROOT / "requirements" / "airflow.txt").read_bytes()
-    wanted = hashlib.sha256(locked + database.encode()).hexdigest()
+    wanted = _digest(airflow)
     if airflow.stamp_file.is_file() and airflow.stamp_file.read_text() == wanted:
         return
     console.print("making Airflow's database")
@@ -202,7 +200,15 @@ def migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, co
         status = process.wait()
     if status != 0:
         raise NightFailed(f"Airflow's database could not be made; the end of {airflow.log_file} says why")
-    airflow.stamp_file.write_text(wanted)
+    # Airflow's first command writes its configuration.
+    airflow.stamp_file.write_text(_digest(airflow))
+
+
+def _digest(airflow: LocalAirflow) -> str:
+    """Of what decides how the database is made: the locked Airflow, and the configuration, which may name another."""
+    configuration = airflow.home / "airflow.cfg"
+    locked = (ROOT / "requirements" / "airflow.txt").read_bytes()
+    return hashlib.sha256(locked + (configuration.read_bytes() if configuration.exists() else b"")).hexdigest()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
 from botocore.exceptions import ClientError
 from rich.console import Console
@@ -222,20 +222,19 @@ class Stack:
         if not state.processes:
             self.console.print("nothing runs; start it with make up")
             return 1
-        well = True
+        found: dict[str, str] = {}
         for service in self.services(state):
             process = state.processes.get(service.name)
             alive = process is not None and is_running(process)
-            said = "well" if alive and service.is_well() else "not well" if alive else "ended"
-            well = well and said == "well"
+            found[service.name] = said = "well" if alive and service.is_well() else "not well" if alive else "ended"
             number = f"pid {process.pid}" if alive and process is not None else ""
             page = service.page if alive else f"see {self.log_file(service.name)}; make up starts it again"
             self.console.print(f"{service.name:<18} {said:<9} {number:<12} {page}".rstrip())
         self.console.print(f"Airflow's user is {USER}; the password is in {self.places.passwords}")
-        if "airflow-api" in state.running:
+        if found["airflow-api"] == "well":
             for line in self.nights(state).lines(datetime.now(UTC)):
                 self.console.print(line)
-        return 0 if well else 1
+        return 0 if set(found.values()) == {"well"} else 1
 
     def sample_day(self, day: date) -> None:
         """Upload the demo's sample calls as a day's recordings, with their contact records."""
@@ -310,6 +309,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except HTTPError as error:
         console.print(f"Airflow refused: {error.code} {error.reason}")
+        return 1
+    except URLError as error:
+        console.print(f"Airflow does not answer ({error.reason}): see make status")
         return 1
     except KeyboardInterrupt:
         console.print("stopped")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import quote
 
 from infra.night import DAGS, StepProgress, step_progress
 from infra.stack.errors import StackError
@@ -72,10 +73,10 @@ class Nights:
     def lines(self, now: datetime) -> list[str]:
         """What runs and how far it is, what ended last, and what is next, a line each."""
         said = [self._running(run, now) for run in self._runs("running", "start_date")]
-        for state in ("success", "failed"):
-            for run in self._runs(state, "-end_date", limit=1):
-                minutes = f"{run['duration'] / 60:.1f} min" if run["duration"] else "at once"
-                said.append(f"last night that ended as {state}: {run['dag_run_id']}, {minutes}")
+        ended = [run for state in ("success", "failed") for run in self._runs(state, "-end_date", limit=1)]
+        if ended:
+            last = max(ended, key=lambda run: datetime.fromisoformat(run["end_date"]))
+            said.append(f"last night: {last['dag_run_id']}, {last['state']}, {(last['duration'] or 0) / 60:.1f} min")
         dag = self._ask(f"dags/{NIGHT}")
         following = "paused" if dag["is_paused"] else dag["next_dagrun_run_after"]
         return [*said, f"next night: {following}"]
@@ -86,14 +87,15 @@ class Nights:
 
     def _tasks(self, run: str) -> dict[str, Any]:
         return {
-            each["task_id"]: each for each in self._ask(f"dags/{NIGHT}/dagRuns/{run}/taskInstances")["task_instances"]
+            each["task_id"]: each
+            for each in self._ask(f"dags/{NIGHT}/dagRuns/{quote(run)}/taskInstances")["task_instances"]
         }
 
     def _staged(self, run: str) -> RunStaging | None:
         """The staging of a run; None before its first task has named it."""
         try:
             named = self._ask(
-                f"dags/{NIGHT}/dagRuns/{run}/taskInstances/start_night/xcomEntries/return_value?deserialize=true"
+                f"dags/{NIGHT}/dagRuns/{quote(run)}/taskInstances/start_night/xcomEntries/return_value?deserialize=true"
             )["value"]
         except HTTPError as error:
             if error.code != NOT_FOUND:

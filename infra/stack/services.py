@@ -206,7 +206,7 @@ def prepare(places: Places) -> None:
     _write_once(places.passwords, json.dumps({USER: secrets.token_urlsafe(18)}))
     _write_once(
         places.airflow.home / "airflow.cfg",
-        "# Made once by make up; Airflow's other options are variables of its processes (infra/stack/services.py).\n"
+        "# Made once by make up. Options that you add hold from the next make up on (docs/deployment.md).\n"
         "[core]\n"
         f"fernet_key = {base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}\n"
         f"simple_auth_manager_users = {USER}:admin\n"
@@ -251,6 +251,12 @@ def job_variables(places: Places, ports: Mapping[str, int]) -> dict[str, str]:
     }
 
 
+def _time_zone(places: Places, base: Mapping[str, str]) -> str:
+    """The zone of call dates, as the jobs read it: the nights' schedule goes by it, too."""
+    settings = yaml.safe_load(places.settings.read_text()) if places.settings.exists() else {}
+    return str(base.get("CALLMOOD_TIME_ZONE") or (settings or {}).get("time_zone") or "UTC")
+
+
 def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) -> list[Service]:
     """The table.
 
@@ -259,8 +265,7 @@ def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) 
     places, ports
         Of the stack.
     base
-        The variables that the services are started with otherwise: those of whoever starts the stack. Airflow's
-        schedule and database, and the jobs' settings, can be given by them.
+        The variables that the services are started with otherwise: those of whoever starts the stack, but for AWS's.
     """
     page = airflow_address(ports)
     master = f"spark://{HOST}:{ports['spark']}"
@@ -271,6 +276,7 @@ def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) 
     kept = {name: value for name, value in base.items() if not name.startswith("AWS_")}
     plain = {**kept, "NO_PROXY": direct, "no_proxy": direct, **job_variables(places, ports)}
     airflow = LocalAirflow(places.airflow.home, retry_delay_s=60.0, spark_master=master).environment(plain) | {
+        "AIRFLOW__CALLMOOD__TIME_ZONE": _time_zone(places, base),
         "AIRFLOW__API__BASE_URL": page,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",

@@ -186,6 +186,14 @@ def test_another_lock_migrates_again(airflow: FakeAirflow) -> None:
     assert airflow.n_migrated == 2
 
 
+def test_another_configuration_migrates_again_since_it_may_name_another_database(airflow: FakeAirflow) -> None:
+    airflow.migrate()
+    (airflow.home.home / "airflow.cfg").write_text("[database]\nsql_alchemy_conn = postgresql://\n")
+    airflow.migrate()
+    airflow.migrate()
+    assert airflow.n_migrated == 2
+
+
 def test_a_database_that_could_not_be_made_is_made_again(airflow: FakeAirflow) -> None:
     (airflow.home.home / "airflow.db").touch()  # half-made
     with pytest.raises(NightFailed, match=r"night\.log"):

@@ -196,6 +196,23 @@ def test_what_the_shell_has_of_aws_does_not_reach_the_stack(tmp_path: Path) -> N
         assert {name for name in service.environment if name.startswith("AWS_")} <= {"AWS_SHARED_CREDENTIALS_FILE"}
 
 
+@pytest.mark.parametrize(
+    ("setting", "variable", "expected"),
+    [
+        ("", {}, "UTC"),
+        ("time_zone: Europe/Berlin", {}, "Europe/Berlin"),
+        ("time_zone: Europe/Berlin", {"CALLMOOD_TIME_ZONE": "Asia/Tokyo"}, "Asia/Tokyo"),
+    ],
+)
+def test_the_schedule_goes_by_the_zone_of_the_call_dates(
+    tmp_path: Path, setting: str, variable: dict[str, str], expected: str
+) -> None:
+    places = Places(tmp_path)
+    places.settings.write_text(f"{setting}\n")
+    scheduler = next(each for each in services(places, PORTS, variable) if each.name == "airflow-scheduler")
+    assert scheduler.environment["AIRFLOW__CALLMOOD__TIME_ZONE"] == expected
+
+
 # --- Commands ---
 
 
