@@ -1,0 +1,129 @@
+"""docker-compose.yml and the images' Dockerfile keep their promises: read as files, without a container engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = {
+    "postgres",
+    "airflow-init",
+    "airflow-apiserver",
+    "airflow-scheduler",
+    "airflow-dag-processor",
+    "airflow-triggerer",
+    "spark-master",
+    "spark-worker",
+    "s3",
+}
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILE = (ROOT / "infra" / "images" / "Dockerfile").read_text()
+REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")
+SECRET = re.compile(r"PASSWORD|SECRET|FERNET|ACCESS_KEY|IDENTITY_KEY|SQL_ALCHEMY_CONN")
+STAGES = {
+    name: body
+    for name, body in re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, flags=re.MULTILINE | re.DOTALL)
+}
+BASES = dict(re.findall(r"^FROM (\S+) AS (\S+)", DOCKERFILE, flags=re.MULTILINE))
+each_service = pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+
+
+def service(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = COMPOSE["services"][name]
+    return found
+
+
+def test_the_services() -> None:
+    assert set(COMPOSE["services"]) == SERVICES
+
+
+@each_service
+def test_each_is_looked_after(name: str) -> None:
+    if name == "airflow-init":
+        # It ends; who depends on it waits for that.
+        assert service(name)["healthcheck"] == {"disable": True}
+        return
+    check = service(name)["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert {"interval", "timeout", "retries", "start_period"} <= set(check)
+
+
+@each_service
+def test_each_is_confined(name: str) -> None:
+    limits = service(name)["deploy"]["resources"]["limits"]
+    assert limits["cpus"] and limits["memory"]
+    assert service(name)["user"] == "${AIRFLOW_UID:-50000}:0"
+    assert service(name)["read_only"] is True
+    assert service(name)["cap_drop"] == ["ALL"]
+    assert service(name)["security_opt"] == ["no-new-privileges"]
+    assert "privileged" not in service(name) and "network_mode" not in service(name)
+
+
+@each_service
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    for port in service(name).get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\$\{\w+:-\d+\}:\d+", port), port
+
+
+@each_service
+def test_secrets_come_from_outside_and_have_no_default(name: str) -> None:
+    for variable, value in service(name).get("environment", {}).items():
+        if SECRET.search(variable) and not variable.endswith("_FILE"):
+            assert REQUIRED.search(value), f"{variable}={value}: expected ${{NAME:?what to do}}"
+
+
+def test_the_example_names_just_the_required_variables_and_gives_none_a_value() -> None:
+    text = (ROOT / ".env.example").read_text()
+    required = {name for name, _ in re.findall(r"\$\{(\w+):\?([^}]+)\}", (ROOT / "docker-compose.yml").read_text())}
+    assert set(re.findall(r"^(\w+)=$", text, flags=re.MULTILINE)) == required
+    assert not re.search(r"^\w+=.+$", text, flags=re.MULTILINE)
+    assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+@each_service
+def test_who_needs_no_recordings_gets_no_key_to_them(name: str) -> None:
+    has_keys = "AWS_SECRET_ACCESS_KEY" in service(name).get("environment", {})
+    assert has_keys == (name in {"airflow-scheduler", "spark-worker", "s3"})
+    has_identity_key = "CALLMOOD_IDENTITY_KEY" in service(name).get("environment", {})
+    assert has_identity_key == (name == "airflow-scheduler")
+
+
+def test_what_must_last_is_on_volumes() -> None:
+    mounted = {volume.split(":")[0] for each in COMPOSE["services"].values() for volume in each.get("volumes", [])}
+    assert mounted == set(COMPOSE["volumes"])
+    staging = {name for name in SERVICES if any(v.startswith("staging:") for v in service(name).get("volumes", []))}
+    # Speech can be rebuilt from what is staged.
+    assert staging == {"airflow-scheduler", "spark-worker"}
+
+
+@each_service
+def test_each_is_built_from_a_stage_that_ends_without_root(name: str) -> None:
+    build = service(name)["build"]
+    assert build["dockerfile"] == "infra/images/Dockerfile"
+    assert set(build["args"]) == {"BASE", "AIRFLOW_UID"}
+    users = re.findall(r"^USER (\w+)", STAGES[build["target"]], flags=re.MULTILINE)
+    assert users[-1:] == ["callmood"]
+
+
+def test_every_base_is_the_argument_or_another_stage() -> None:
+    assert all(base == "${BASE}" or base in STAGES for base in BASES)
+    assert re.search(r"^ARG BASE=\S+$", DOCKERFILE, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in DOCKERFILE.replace("\\\n", " ").splitlines() if re.search(r"^RUN .*\bpip install\b", line)]
+)
+def test_everything_is_installed_from_hashed_locks(line: str) -> None:
+    (lock,) = re.findall(r"-r (\S+)", line)
+    assert "--require-hashes" in line
+    assert "--hash=sha256:" in (ROOT / lock).read_text()
+
+
+def test_environments_are_made_in_stages_that_no_image_is_built_on() -> None:
+    for name in {each["build"]["target"] for each in COMPOSE["services"].values()}:
+        assert "uv pip" not in STAGES[name] and "secret" not in STAGES[name]
