@@ -474,6 +474,12 @@ def check_node(kind: str, nodes: Iterable[Any], name: str, shape: tuple[int | No
         If there are several, or the one has another name, type or shape.
     """
     nodes = list(nodes)
+    try:
+        found = [f"{node.name}: {node.type} {node.shape}" for node in nodes]
+    except UnicodeDecodeError:
+        raise ModelContractError(
+            f"{NETWORK_FILE} has {kind}s with names that are no text; expected one {kind}, {name}: export it again"
+        ) from None
     if len(nodes) == 1 and nodes[0].name == name and nodes[0].type == "tensor(float)":
         declared = nodes[0].shape
         if len(declared) == len(shape) and all(
@@ -482,7 +488,6 @@ def check_node(kind: str, nodes: Iterable[Any], name: str, shape: tuple[int | No
         ):
             return nodes[0]
     axes = ", ".join("any" if axis is None else str(axis) for axis in shape)
-    found = [f"{node.name}: {node.type} {node.shape}" for node in nodes]
     raise ModelContractError(
         f"{NETWORK_FILE} has {kind}s {found}; expected one {kind}, {name}: tensor(float) [{axes}]: export it with "
         "these names"

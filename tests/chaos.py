@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "a disk that is full": ("tests/unit/test_full_disk.py",),
     "a killed Spark executor, and a task that fails thrice": ("tests/integration/test_spark_cluster.py",),
     "an erasure that begins while its day is published": (
-        "tests/integration/test_erase.py::test_an_erasure_that_begins_while_the_day_is_published",
+        "tests/integration/test_erasure_race.py",
         "tests/integration/test_erase.py::test_a_run_that_was_planned_before_is_not_published",
     ),
     "clocks that contradict each other": (

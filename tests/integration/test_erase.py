@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import threading
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import pyarrow as pa
@@ -262,44 +259,6 @@ def test_a_publication_that_died_is_carried_through_first(center: Center, monkey
     assert erase.main(["--contact", CONTACT]) == 0
     assert traces(center.folder, CONTACT) == set()
     assert run.run_id in {row["run_id"] for row in center.read()["runs"]}
-
-
-@pytest.mark.parametrize(
-    ("moment", "is_published"),
-    [
-        ("jobs.warehouse._checked_manifests", False),
-        ("jobs.warehouse._check_nobody_was_erased", True),
-        ("jobs.warehouse.Warehouse._append_marker", True),
-    ],
-    ids=["before the list is read", "after the list was read", "before the marker"],
-)
-def test_an_erasure_that_begins_while_the_day_is_published(
-    center: Center, monkeypatch: pytest.MonkeyPatch, moment: str, is_published: bool
-) -> None:
-    """Either the publisher sees who was erased, or the erasure waits for it and finds what it published."""
-    run = ready(center, "20261122T013000Z-00000d")
-    suppressions = center.folder / "warehouse" / "_erasures"
-    statuses: list[int] = []
-    eraser = threading.Thread(target=lambda: statuses.append(erase.main(["--contact", CONTACT])))
-    original = resolve_name(moment)
-
-    def meanwhile(*arguments: Any, **more: Any) -> Any:
-        patch.undo()
-        eraser.start()
-        until = time.monotonic() + 60
-        while not list(suppressions.rglob("*.json")) and time.monotonic() < until:
-            time.sleep(0.05)
-        return original(*arguments, **more)
-
-    monkeypatch.setattr(erase, "LOCK_WAIT_S", 0.2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moment, meanwhile)
-        center.step("publish_tables", run.run_id)
-    eraser.join(240)
-    assert statuses == [0]
-    assert traces(center.folder, CONTACT) == set()
-    assert (run.run_id in {row["run_id"] for row in center.read()["runs"]}) is is_published
-    assert len(certificates(center)) == 1
 
 
 def test_erasing_again_and_erasing_nobody(center: Center, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

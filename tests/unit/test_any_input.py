@@ -170,3 +170,11 @@ def test_a_card_whose_references_multiply_takes_no_memory(tmp_path: Path) -> Non
     with pytest.raises(SerModelError) as refused:
         ModelCard.load(tmp_path)
     assert len(str(refused.value)) < 10_000
+
+
+@pytest.mark.parametrize("name", [b"batch", b"log_mel", b"logits"])
+def test_a_network_with_names_that_are_no_text_is_refused(tmp_path: Path, name: bytes) -> None:
+    """Found by fuzzing: ONNX Runtime loads it, and fails when it is asked for the name of an axis."""
+    write_model(tmp_path, NETWORK.replace(name, b"\xac" * len(name)))
+    with pytest.raises(SerModelError):
+        Classifier.load(tmp_path)
