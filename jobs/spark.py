@@ -34,12 +34,12 @@ Result = TypeVar("Result")
 
 def spark_session(name: str, settings: Settings) -> SparkSession:
     """The application's Spark session, in UTC; ``spark-submit``'s own configuration wins over the settings."""
-    from pyspark.conf import SparkConf
     from pyspark.sql import SparkSession
 
     _complete_environment()
     builder = SparkSession.builder.appName(name)
-    if not SparkConf().contains("spark.master"):
+    # Its configuration is in its JVM, which Python has not joined yet: a SparkConf would show nothing of it.
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
         builder = builder.master(settings.spark_master)
     session: SparkSession = (
         builder.config("spark.sql.session.timeZone", "UTC")
