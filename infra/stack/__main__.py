@@ -101,7 +101,7 @@ class Stack:
 
     def services(self, state: State) -> list[Service]:
         """The table with what is recorded."""
-        return services(self.places, state.ports, os.environ)
+        return services(self.places, {**PORTS, **state.ports}, os.environ)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -132,8 +132,7 @@ class Stack:
         prepare(self.places)
         with self.alone():
             state = self.read()
-            names = {service.name for service in services(self.places, state.ports or PORTS, {})}
-            missing = names - state.running
+            missing = {service.name for service in self.services(state)} - state.running
             if not missing:
                 self.console.print("everything runs already")
                 return

@@ -129,12 +129,14 @@ def choose_ports(asked: Mapping[str, int], before: Mapping[str, int], running: b
     if unknown:
         raise StackError(f"there is no port named {', '.join(unknown)}; expected some of {', '.join(PORTS)}")
     if running:
-        changed = {name for name, port in asked.items() if before[name] != port}
+        changed = {name for name, port in asked.items() if before.get(name, port) != port}
         if changed:
             raise StackError(f"the stack runs with other ports ({', '.join(sorted(changed))}); make down first")
-        return dict(before)
-    ports: dict[str, int] = {}
+    # A service that is new since then has none yet.
+    ports: dict[str, int] = dict(before) if running else {}
     for name, usual in PORTS.items():
+        if name in ports:
+            continue
         if name in asked and not _is_free(asked[name]):
             raise StackError(f"port {asked[name]} ({name}) is taken; name another, or none, and a free one is found")
         wanted = asked.get(name) or before.get(name) or usual

@@ -154,6 +154,13 @@ def test_what_runs_keeps_its_ports(taken: int) -> None:
         choose_ports({"s3": taken + 1}, before, running=True)
 
 
+def test_a_service_that_is_new_gets_a_port_while_the_others_run(taken: int) -> None:
+    before = {name: taken for name in PORTS if name != "spark-page"}
+    ports = choose_ports({}, before, running=True)
+    assert ports.keys() == PORTS.keys()
+    assert {name: ports[name] for name in before} == before
+
+
 # --- What is made once ---
 
 
