@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 CHROMIUM = shutil.which("chromium")
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 class Browser:

@@ -119,7 +119,8 @@ def sound(found: Waveform, duration_s: float) -> alt.Chart:
     """How loud each side is over time, a lane a role, on the timeline's scale."""
     seconds = np.arange(found.peaks.shape[1]) * STEP_S
     step = max(1, found.peaks.shape[1] // 1500)  # no screen shows more points
-    lanes = [_LANE * (len(found.roles) - 1 - place) for place in range(len(found.roles))]
+    # From the top as in the timeline: agent, customer, mixed.
+    lanes = [_LANE * (len(found.roles) - 1 - sorted(found.roles).index(role)) for role in found.roles]
     rows = [
         pd.DataFrame({"seconds": seconds, "top": lane + peaks, "bottom": lane - peaks, "speaker": role})[::step]
         for role, lane, peaks in zip(found.roles, lanes, found.peaks, strict=True)

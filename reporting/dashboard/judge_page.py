@@ -25,15 +25,16 @@ KEYS = {
     "f": "fearful",
     "d": "disgusted",
     "n": "neutral",
-    "c": "calm",
+    "k": "calm",
     "h": "happy",
     "m": "amused",
     "u": "surprised",
     "b": "bored",
 }
-"""The key of each emotion. Sleepy has none: nobody sounds so in a call."""
+"""The key of each emotion, none of them c or r, which Streamlit keeps. Sleepy has none: few sound so in a call."""
 MOOD_KEYS = {"1": "negative", "2": "neutral", "3": "positive"}
 UNCLEAR_KEY = "x"
+A_ROW = 5
 _PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{2,20}")
 
 
@@ -77,7 +78,9 @@ def _queue(annotator: str) -> None:
         st.button("Go on with the next", on_click=_skip, key="skip")
         return
     st.audio(piece, autoplay=True, alt="The segment to judge")
-    _keys({key: (emotion, emotion, MOOD[emotion]) for key, emotion in KEYS.items()}, annotator)
+    emotions = [(key, (emotion, emotion, MOOD[emotion])) for key, emotion in KEYS.items()]
+    for row in (emotions[:A_ROW], emotions[A_ROW:]):
+        _keys(dict(row), annotator)
     others = {key: (f"{mood}, no more", None, mood) for key, mood in MOOD_KEYS.items()}
     _keys({**others, UNCLEAR_KEY: ("cannot tell", None, None)}, annotator)
 

@@ -1,8 +1,8 @@
 """How long the dashboard's views take on a month of generated calls: ``python -m tests.benchmarks.dashboard FOLDER``.
 
 Publishes tables of ``--calls`` calls over ``--days`` days to FOLDER/warehouse, where there are none yet, with segments
-for the last day alone (the only ones that a view reads at once are one day's), and prints seconds a view, and those of the
-processor on a machine that does other things, too: medians of three. Each question goes to the tables: nothing of the answers is kept.
+for the last day alone (no view reads those of more calls than one), and prints seconds a view and, for a machine that
+does other things, too, seconds of processor: medians of three. Each question goes to the tables: no answer is kept.
 """
 
 from __future__ import annotations

@@ -1,0 +1,126 @@
+"""The dashboard in a real browser: filter, open a call, judge a segment, upload a recording; nothing goes elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import made_center
+import numpy as np
+import pytest
+import soundfile
+
+from jobs.labels import Labels
+from jobs.storage import LocalStorage
+from reporting.dashboard.__main__ import free_port
+from reporting.dashboard.tables import Filter, Tables
+from tests.benchmarks.dashboard import LAST
+from tests.browser import CHROMIUM, Browser
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def center(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., Any]) -> Path:
+    return made_center.make(tmp_path_factory.mktemp("center"), voice)
+
+
+@pytest.fixture(scope="module")
+def address(center: Path) -> Iterator[str]:
+    """A dashboard's process, as make dashboard starts it."""
+    port = free_port()
+    command = [sys.executable, "-m", "reporting.dashboard", "--port", str(port)]
+    command += ["--warehouse", str(center / "warehouse"), "--recordings", str(center / "recordings")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            with suppress(OSError), urllib.request.urlopen(f"{found}/_stcore/health") as answer:  # noqa: S310
+                if answer.status == 200:
+                    break
+            assert process.poll() is None
+            time.sleep(0.5)
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def page(address: str, tmp_path: Path) -> Iterator[Browser]:
+    """The dashboard's first page; at the end nothing was complained of, and nothing asked for elsewhere."""
+    with Browser(tmp_path / "chromium") as browser:
+        browser.open(address)
+        browser.sees("Satisfaction index")
+        yield browser
+        assert browser.complaints == []
+        local = (address, address.replace("http", "ws"), "data:", "blob:")
+        assert [each for each in browser.requests if not each.startswith(local)] == []
+        assert len(browser.requests) > 20
+
+
+def go(page: Browser, title: str) -> None:
+    links = "[...document.querySelectorAll('[data-testid=stSidebarNavLink]')]"
+    page.click(f"{links}.find(each => each.innerText.includes('{title}'))")
+    page.wait(f"document.querySelector('[aria-current=page]')?.innerText.includes('{title}')")
+
+
+def test_a_queue_is_chosen_and_a_call_opened_and_heard(page: Browser, center: Path) -> None:
+    of_queue = Tables(LocalStorage(center / "warehouse")).total(Filter(LAST, LAST, ("Billing",)))
+    everything = f"'{made_center.CALLS}'"
+    scored = "[...document.querySelectorAll('[data-testid=stMetricValue]')].at(-1)?.innerText.trim()"
+    page.wait(f"{scored} == {everything}")
+    page.click("document.querySelector('[data-testid=stMultiSelect] input')")
+    page.write("Billing")
+    page.press("Enter")
+    page.wait(f"{scored} && {scored} != {everything}")
+    assert int(page.evaluate(scored)) > of_queue["calls"]  # of two days
+
+    go(page, "Calls")
+    page.wait("document.querySelector('audio')")
+    opened = page.evaluate("document.querySelector('h3').innerText")
+    assert "Billing" in opened
+    page.click("document.querySelector('[data-testid=stSelectbox] [role=combobox], [data-testid=stSelectbox] input')")
+    page.click("document.querySelectorAll('[role=option]')[1]")
+    page.wait(f"document.querySelector('h3') && document.querySelector('h3').innerText != {opened!r}")
+    assert "Billing" in page.evaluate("document.querySelector('h3').innerText")
+
+
+def test_a_segment_is_judged_with_one_key_before_the_models_view_is_shown(page: Browser, center: Path) -> None:
+    go(page, "Judge")
+    page.click("document.querySelector('[data-testid=stTextInput] input')")
+    page.write("heron")
+    page.press("Enter")
+    page.wait("document.querySelector('audio')")
+    assert "the model said" not in page.evaluate("document.body.innerText")
+    page.evaluate("document.activeElement.blur()")
+    page.press("s")
+    page.sees("You said sad; the model said")
+    (row,) = Labels(LocalStorage(center / "warehouse")).read().to_pylist()
+    assert (row["emotion"], row["mood"], row["annotator"], row["role"]) == ("sad", "negative", "heron", "customer")
+    assert "not yet measured on your calls" in page.evaluate("document.body.innerText")
+
+
+def test_a_recording_is_uploaded_and_its_segments_shown_and_a_bad_file_ends_in_a_sentence(
+    page: Browser, voice: Callable[..., Any], tmp_path: Path
+) -> None:
+    spoken = np.concatenate([voice(2.0), np.zeros(8000, np.float32), voice(2.5, pitch_hz=220)])
+    soundfile.write(tmp_path / "spoken.wav", spoken, 8000)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF this is no sound")
+    go(page, "Try")
+    page.give_file("[data-testid=stFileUploader] input[type=file]", tmp_path / "spoken.wav")
+    page.sees("What it cannot tell.", 120)
+    assert "2 segments in 0:0" in page.evaluate("document.querySelector('h3').innerText")
+    page.give_file("[data-testid=stFileUploader] input[type=file]", tmp_path / "bad.wav")
+    page.sees("This cannot be scored")
+    assert "Traceback" not in page.evaluate("document.body.innerText")
