@@ -196,7 +196,6 @@ def main() -> None:
     for what, chosen in (
         (f"{given.days} days", everything),
         ("a queue of them", Filter(everything.first, LAST, ("Billing",))),
-        ("28 days", Filter(LAST - timedelta(days=27), LAST)),
     ):
         for name, view in views(tables, chosen).items():
             took = []
