@@ -76,6 +76,9 @@ figures: setup ## Print satisfaction with its uncertainty: [PERIOD=day|week|mont
 why: setup ## Print why satisfaction is as it is: [WHAT=week|price|recovery|silent] [FROM=day] [TO=day] [BY=queue|team] [FORMAT=csv|json] [OUT=folder].
 	@$(JOBS) -m reporting.analysis "$${WHAT:-week}" $(PUBLISHED) $(DAYS) $(if $(BY),--by "$$BY")
 
+calibrate: setup ## Fit survey scores to calls, and keep the fit if it says more than the mean: [FROM=day] [TO=day].
+	@$(JOBS) -m jobs.calibrate_satisfaction $(DAYS)
+
 win-back: setup ## Print the customers to win back, of the last 28 days: [FROM=day] [TO=day] [FORMAT=csv|json] [OUT=folder].
 	@$(JOBS) -m reporting.win_back $(PUBLISHED) $(DAYS)
 

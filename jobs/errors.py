@@ -80,6 +80,10 @@ class RunWithdrawn(JobError):
     """An erasure deleted what a run had staged: a new run of the day has to begin."""
 
 
+class CalibrationError(JobError):
+    """The survey scores that are there cannot be fitted to calls."""
+
+
 class WrongPerson(JobError):
     """Whom an erasure or a disclosure is of cannot be told from what was given."""
 

@@ -3,7 +3,8 @@
 Of a night it first settles every recording's outcome: it reads the staged plan, what was heard and what was
 classified, and writes ``recordings``, ``quarantine`` (an outcome a planned object) and ``call_events`` (those that
 sidecars told, and the pauses that were heard). An enrichment has these from what is published. Of both it then
-writes ``calls`` and ``satisfaction_daily`` (jobs/summary.py).
+writes ``calls`` and ``satisfaction_daily`` (jobs/summary.py), and the expected survey scores where a calibration is
+kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.errors import ReconciliationError
+from jobs.satisfaction_model import Calibration
 from jobs.staging import RunStaging
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
@@ -57,6 +59,10 @@ def run(context: StepContext) -> Mapping[str, float]:
     n_calls = write_staged(calls, staging, TABLES["calls"])
     write_staged(satisfaction_daily, staging, TABLES["satisfaction_daily"])
     spark.stop()
+    calibration = Calibration.load(open_storage(settings.warehouse, settings))
+    if calibration is not None:
+        filled = calibration.fill(staging.read_table(TABLES["calls"]), staging.read_table(TABLES["contacts"]))
+        staging.write_table(TABLES["calls"], filled)
 
     recordings = staging.read_table(RECORDINGS, ["status", "duration_s"])
     counts = Counter(recordings.column("status").to_pylist())

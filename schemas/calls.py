@@ -11,7 +11,7 @@ NO_EDGES = f"under {2 * d.MOOD_EDGE_MIN_S:.0f} s of the customer's speech were c
 SHORT = f"under {d.MIN_CUSTOMER_SPEECH_S:.0f} s of the customer's speech were classified"
 NO_RECORD = "there is no contact record, or it does not say"
 NO_AGENT = "neither a contact record nor the recording's key names one"
-NO_SURVEY = "no survey model is fitted"
+NO_SURVEY = f"no calibration to surveys is kept for its model (jobs.calibrate_satisfaction), or {SHORT}"
 _SHARE = "share of the customer's classified speech time, by probability, 0 to 1 (surprised counts in none)"
 
 TABLE = Table(
@@ -164,11 +164,13 @@ TABLE = Table(
         column(
             "csat_predicted",
             pa.float32(),
-            "Survey score that the call's features lead one to expect",
+            "Survey score that the call's features lead one to expect, of a customer who answers",
             null_when=NO_SURVEY,
         ),
-        column("csat_low", pa.float32(), "Lower end of its interval", null_when=NO_SURVEY),
-        column("csat_high", pa.float32(), "Upper end of its interval", null_when=NO_SURVEY),
+        column(
+            "csat_low", pa.float32(), "Lower end of the interval that has 90% of its probability", null_when=NO_SURVEY
+        ),
+        column("csat_high", pa.float32(), "Upper end of it", null_when=NO_SURVEY),
         column(
             "review_reasons",
             pa.list_(pa.string()),

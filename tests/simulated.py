@@ -128,9 +128,8 @@ def publish(tables: Tables, folder: LocalStorage) -> None:
     for name, table in TABLES.items():
         actions = []
         rows = tables[name]
-        by_day = rows.to_pandas(types_mapper=None)["call_date"].to_numpy()
-        days, starts = np.unique(by_day, return_index=True)
-        for day, start, stop in zip(days, starts, [*starts[1:], len(by_day)], strict=True):
+        days, starts = np.unique(rows["call_date"].to_numpy(), return_index=True)
+        for day, (start, stop) in zip(days.tolist(), pairwise([*starts, rows.num_rows]), strict=True):
             path = f"call_date={day}/part-{_run_id(day)}-0.parquet"
             sink = pa.BufferOutputStream()
             part = rows.slice(start, stop - start).select(table.published_schema.names)
@@ -160,7 +159,7 @@ def _table(name: str, frame: pd.DataFrame) -> pa.Table:
             continue
         values = frame[field.name]
         if pa.types.is_list(field.type) or pa.types.is_map(field.type):
-            columns[field.name] = pa.array(values.array, field.type)
+            columns[field.name] = pa.array(values.tolist(), field.type)
         else:
             columns[field.name] = pa.Array.from_pandas(values).cast(field.type)
     rows = pa.table(columns, schema=table.schema)
