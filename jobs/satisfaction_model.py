@@ -105,7 +105,7 @@ class ScoreModel:
         varies = scales > 1e-9
         scales = np.where(varies, scales, 1.0)
         model = OrderedModel(codes, (standard / scales)[:, varies], distr="logit")
-        found = np.asarray(model.fit(method="bfgs", disp=False, maxiter=200).params)
+        found = np.asarray(model.fit(method="bfgs", disp=False, maxiter=200, skip_hessian=True).params)
         n_used = int(varies.sum())
         coefficients = np.zeros(len(means))
         coefficients[varies] = found[:n_used]

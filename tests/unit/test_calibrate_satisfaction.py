@@ -26,7 +26,7 @@ PLANTS = simulated.Plants()
 
 @pytest.fixture(scope="module")
 def month() -> simulated.Tables:
-    return simulated.simulate(FIRST, 30, 400, 21, PLANTS, logged_share=0.0)
+    return simulated.simulate(FIRST, 20, 300, 21, PLANTS, logged_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_a_planted_relation_is_recovered(month: simulated.Tables, fitted: Calibr
     latent = PLANTS.survey_slope * (index - 55) + PLANTS.survey_wait_slope * wait_s / 60
     above = expit(latent[:, None] - np.array([-2.5, -1.0, 0.5, 2.0]))
     expected = fitted.model.predict(features_of(calls, month["contacts"]))[0]
-    assert np.abs(expected - (1 + above.sum(axis=1))).mean() < 0.15
-    assert fitted.slope == pytest.approx(1.0, abs=0.15)
+    assert np.abs(expected - (1 + above.sum(axis=1))).mean() < 0.2
+    assert fitted.slope == pytest.approx(1.0, abs=0.2)
     assert fitted.rank_low < fitted.rank_correlation < fitted.rank_high
     # Scores come in five steps: an interval of whole steps holds rather more than it says.
     assert 0.88 <= fitted.coverage <= 1.0
