@@ -49,7 +49,7 @@ def test_each_is_looked_after(name: str) -> None:
         assert service(name)["healthcheck"] == {"disable": True}
         return
     check = service(name)["healthcheck"]
-    assert check["test"][0] == "CMD"
+    assert check["test"][0] in ("CMD", "CMD-SHELL")
     assert {"interval", "timeout", "retries", "start_period"} <= set(check)
 
 
