@@ -1,7 +1,7 @@
-"""docker-compose.yml for real: the images are built, a night runs in them on two Spark workers, and on one that is left.
+"""docker-compose.yml for real: images are built, a night runs in them on two Spark workers, then on one.
 
-Only where CALLMOOD_TEST_COMPOSE names the command, such as ``podman-compose`` or ``docker compose``; CALLMOOD_BASE_IMAGE may
-name another base image, CALLMOOD_TEST_COMPOSE_BUILD more arguments of its ``build`` (docs/deployment-containers.md).
+Only where CALLMOOD_TEST_COMPOSE names the command, as ``podman-compose`` or ``docker compose``; CALLMOOD_BASE_IMAGE
+may name another base image, CALLMOOD_TEST_COMPOSE_BUILD more arguments of ``build`` (docs/deployment-containers.md).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Stack:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - its own loopback port
             return json.load(answer)
 
     def token(self) -> str:
@@ -174,7 +174,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             access_key=environment["AWS_ACCESS_KEY_ID"],
             secret_key=environment["AWS_SECRET_ACCESS_KEY"],
         )
-        wait_for("S3", lambda: bool(urllib.request.urlopen(f"{s3.endpoint_url}/healthcheck").read()))
+        health = f"http://127.0.0.1:{PORTS['S3_PORT']}/healthcheck"
+        wait_for("S3", lambda: bool(urllib.request.urlopen(health, timeout=60).read()))
         s3.client().create_bucket(Bucket="recordings")
         upload_folder(s3, sample.folder, "recordings", ignore=(TRUTH, ".stamp"))
         wait_for("Airflow", stack.healthy)

@@ -25,10 +25,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 DOCKERFILE = (ROOT / "infra" / "images" / "Dockerfile").read_text()
 REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")
 SECRET = re.compile(r"PASSWORD|SECRET|FERNET|ACCESS_KEY|IDENTITY_KEY|SQL_ALCHEMY_CONN")
-STAGES = {
-    name: body
-    for name, body in re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, flags=re.MULTILINE | re.DOTALL)
-}
+STAGES = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, flags=re.MULTILINE | re.DOTALL))
+INSTALLATIONS = re.findall(r"^RUN .*\bpip install\b.*", DOCKERFILE.replace("\\\n", " "), flags=re.MULTILINE)
 BASES = dict(re.findall(r"^FROM (\S+) AS (\S+)", DOCKERFILE, flags=re.MULTILINE))
 each_service = pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
 
@@ -115,9 +113,11 @@ def test_every_base_is_the_argument_or_another_stage() -> None:
     assert re.search(r"^ARG BASE=\S+$", DOCKERFILE, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "line", [line for line in DOCKERFILE.replace("\\\n", " ").splitlines() if re.search(r"^RUN .*\bpip install\b", line)]
-)
+def test_there_is_an_installation_for_each_environment() -> None:
+    assert len(INSTALLATIONS) == 4
+
+
+@pytest.mark.parametrize("line", INSTALLATIONS)
 def test_everything_is_installed_from_hashed_locks(line: str) -> None:
     (lock,) = re.findall(r"-r (\S+)", line)
     assert "--require-hashes" in line
