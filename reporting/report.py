@@ -857,7 +857,7 @@ def _charts(groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...])
     return Charts(
         moods=figures.mood_chart("moods", titles[0], bars) if bars else None,
         index=figures.index_chart("index", titles[1], rows, neutral) if rows else None,
-        days=_over_time("days", titles[2], days, every=7, usual=usual),
+        days=_over_time("days", titles[2], days, every=7 if len(days) < 40 else 14, usual=usual),
         hours=_over_time("hours", titles[3], of_hours, every=2),
     )
 
