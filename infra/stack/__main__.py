@@ -133,20 +133,25 @@ class Stack:
         with self.alone():
             state = self.read()
             missing = {service.name for service in self.services(state)} - state.running
-            if not missing:
+            if missing:
+                ports = choose_ports(asked, state.ports, bool(state.running))
+                self._start(State(ports, state.processes, state.switched_on), missing)
+            else:
                 self.console.print("everything runs already")
-                return
-            state = State(choose_ports(asked, state.ports, bool(state.running)), state.processes, state.switched_on)
-            self._write_environment(state)
-            started: dict[str, Started] = {}
-            try:
-                self._start(state, missing, started)
-            except BaseException:
-                end(started.values(), self.places.folder)
-                raise
+            # Also where an earlier call did not get so far.
             self._finish(self.read())
 
-    def _start(self, state: State, missing: set[str], started: dict[str, Started]) -> None:
+    def _start(self, state: State, missing: set[str]) -> None:
+        """Start what is missing, and wait until all is well; else end what was started."""
+        self._write_environment(state)
+        started: dict[str, Started] = {}
+        try:
+            self._start_and_wait(state, missing, started)
+        except BaseException:
+            end(started.values(), self.places.folder)
+            raise
+
+    def _start_and_wait(self, state: State, missing: set[str], started: dict[str, Started]) -> None:
         table = self.services(state)
         with (self.places.logs / "airflow-database.log").open("a") as log:
             variables = next(service.environment for service in table if service.name == "airflow-api")

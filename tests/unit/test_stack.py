@@ -297,7 +297,7 @@ def test_a_service_that_ends_at_once_is_named_and_the_others_are_ended(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = module.services(small.stack.places, {}, {})
-    broken = [table[0], replace(table[1], command=("false",))]
+    broken = [table[0], replace(table[1], command=("false",), is_well=lambda: False)]
     monkeypatch.setattr(module, "services", lambda *_: broken)
     with pytest.raises(StackError, match=r"airflow-api ended; .*logs/airflow-api\.log says why"):
         small.stack.up({})
