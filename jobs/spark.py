@@ -58,8 +58,6 @@ def _complete_environment() -> None:
         "PYTHONPATH": str(ROOT),
         "SPARK_CONF_DIR": str(ROOT / "infra" / "spark" / "conf"),
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
     }
     for name, value in paths.items():
         os.environ.setdefault(name, value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -153,3 +155,19 @@ def test_a_worker_that_is_ready_has_imported_what_its_processes_need() -> None:
     """
     ran = subprocess.run([sys.executable, "-c", dedent(lines)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("asked_for", "threads"), [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2)])
+def test_a_step_computes_on_one_thread_unless_told_otherwise(asked_for: Mapping[str, str], threads: int) -> None:
+    lines = "import jobs.extract_features, threadpoolctl; print(threadpoolctl.threadpool_info())"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    ran = subprocess.run(
+        [sys.executable, "-c", lines],
+        cwd=ROOT,
+        env={**environment, **asked_for},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pools = ast.literal_eval(ran.stdout)
+    assert {pool["num_threads"] for pool in pools if pool["internal_api"] == "openblas"} == {threads}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,22 @@ def test_blocks_leave_no_seam(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> 
     for one, other in zip(blocks.segments, whole.segments, strict=True):
         if one.features is not None and other.features is not None:
             assert np.abs(one.features.astype(int) - other.features.astype(int)).max() <= 1
+
+
+def test_recordings_leave_nothing_to_each_other_in_memory_or_in_a_file(
+    voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = call(voice), call(voice)[: 7 * RATE] / 2
+    alone = [extract(file(sound)).segments for sound in (long, short)]
+    monkeypatch.setattr("ser_model.audio.BLOCK_S", 0.7)
+    for in_memory_s in (60, 8):  # the long one goes to a file where 8 s fit
+        monkeypatch.setattr("ser_model.recording.IN_MEMORY_BYTES", in_memory_s * RATE * 2)
+        extractor = SegmentExtractor(FeatureSpec(), {"customer"})
+        together = [extractor([file(sound)]).segments for sound in (long, short, long)]
+        for found, expected in zip(together, (*alone, alone[0]), strict=True):
+            assert [replace(s, features=None) for s in found] == [replace(s, features=None) for s in expected]
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one.features, other.features)
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000])
