@@ -16,7 +16,7 @@ from rich.table import Table
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "a publisher killed (SIGKILL) before, during and after each change": ("tests/integration/test_killed.py",),
-    "the other steps of a night killed at their writes": ("tests/integration/test_killed_steps.py",),
+    "the steps before Spark SQL killed at their writes": ("tests/integration/test_killed_steps.py",),
     "a publisher that fails at any change, on a folder and on S3": (
         "tests/integration/test_publish.py::test_killed_at_any_change_the_next_run_heals_it",
         "tests/integration/test_publish.py::test_a_copy_that_goes_wrong_changes_nothing_and_leaves_nothing",
@@ -38,7 +38,6 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "a store that breaks off, refuses or answers wrongly": ("tests/unit/test_extract_features.py",),
     "S3 behind a faulty proxy: refused, reset, cut short, damaged, slow": ("tests/integration/test_faulty_s3.py",),
     "a disk that is full": ("tests/unit/test_full_disk.py",),
-    "a killed Spark executor, and a task that fails thrice": ("tests/integration/test_spark_cluster.py",),
     "an erasure that begins while its day is published": (
         "tests/integration/test_erasure_race.py",
         "tests/integration/test_erase.py::test_a_run_that_was_planned_before_is_not_published",

@@ -11,7 +11,6 @@ import argparse
 import io
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -194,7 +193,7 @@ class Night:
         return RunStaging(LocalStorage(self._folder / "staging"), DAY, RUN)
 
     def made(self) -> Mapping[str, Any]:
-        """All that the run has staged and the reports hold, but for what is of the clock."""
+        """All that the run has staged, but for what is of the clock."""
         return in_own_process(self._made, MEMORY_MB)
 
     def _made(self) -> Mapping[str, Any]:
@@ -210,11 +209,6 @@ class Night:
         found["done"] = {
             step: (marker.status, _whole(marker.counts)) for step, marker in self.staging.markers().items()
         }
-        reports = self._folder / "reports"
-        for file in sorted(each for each in reports.rglob("*") if each.is_file()):
-            # Digits are times, and names of Data Docs' own.
-            name = re.sub(r"[0-9]", "", str(file.relative_to(reports)))
-            found[name] = re.sub(rb"[0-9a-f-]", b"", file.read_bytes()) if file.suffix != ".json" else b""
         return found
 
 
