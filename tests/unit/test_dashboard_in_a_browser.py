@@ -108,7 +108,7 @@ def test_a_segment_is_judged_with_one_key_before_the_models_view_is_shown(page: 
     page.sees("You said sad; the model said")
     (row,) = Labels(LocalStorage(center / "warehouse")).read().to_pylist()
     assert (row["emotion"], row["mood"], row["annotator"], row["role"]) == ("sad", "negative", "heron", "customer")
-    assert "not yet measured on your calls" in page.evaluate("document.body.innerText")
+    page.sees("not yet measured on your calls")
 
 
 def test_a_recording_is_uploaded_and_its_segments_shown_and_a_bad_file_ends_in_a_sentence(
