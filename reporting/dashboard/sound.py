@@ -75,8 +75,9 @@ def excerpt(
     call = CallReader(files, channel_roles, RATE_HZ)
     pieces = list(_cut(call.blocks(), round(start_s * RATE_HZ), round(end_s * RATE_HZ)))
     samples = np.concatenate([*pieces, np.empty((len(call.roles), 0), np.float32)], axis=1)
-    if only in call.roles:
-        samples = samples[[list(call.roles).index(only)]]
+    kept = [place for place, role in enumerate(call.roles) if role == only]
+    if kept:
+        samples = samples[kept]
     written = io.BytesIO()
     soundfile.write(written, samples.T, RATE_HZ, format="WAV", subtype="PCM_16")
     return written.getvalue()
