@@ -22,7 +22,7 @@ from jobs.errors import ReconciliationError
 from jobs.satisfaction_model import Calibration
 from jobs.staging import RunStaging
 from jobs.step import StepContext, step_main
-from jobs.storage import open_storage
+from jobs.storage import Storage, open_storage
 from jobs.warehouse import Warehouse, carry_forward
 from schemas import TABLES
 from schemas.reasons import REASONS
@@ -59,10 +59,7 @@ def run(context: StepContext) -> Mapping[str, float]:
     n_calls = write_staged(calls, staging, TABLES["calls"])
     write_staged(satisfaction_daily, staging, TABLES["satisfaction_daily"])
     spark.stop()
-    calibration = Calibration.load(open_storage(settings.warehouse, settings))
-    if calibration is not None:
-        filled = calibration.fill(staging.read_table(TABLES["calls"]), staging.read_table(TABLES["contacts"]))
-        staging.write_table(TABLES["calls"], filled)
+    expect_scores(staging, open_storage(settings.warehouse, settings))
 
     recordings = staging.read_table(RECORDINGS, ["status", "duration_s"])
     counts = Counter(recordings.column("status").to_pylist())
@@ -78,6 +75,14 @@ def run(context: StepContext) -> Mapping[str, float]:
         **{status: counts[status] for status in ("scored", "quarantined", "skipped")},
         "audio_hours": hours,
     }
+
+
+def expect_scores(staging: RunStaging, warehouse: Storage) -> None:
+    """Fill the staged calls' expected survey scores, where a calibration is kept in the warehouse."""
+    calibration = Calibration.load(warehouse)
+    if calibration is not None:
+        filled = calibration.fill(staging.read_table(TABLES["calls"]), staging.read_table(TABLES["contacts"]))
+        staging.write_table(TABLES["calls"], filled)
 
 
 def events(staging: RunStaging, recordings: pa.Table) -> pa.Table:

@@ -16,7 +16,9 @@ from scipy.special import expit
 from jobs.calibrate_satisfaction import calibrate, in_words, main
 from jobs.errors import CalibrationError
 from jobs.satisfaction_model import FEATURES, Calibration, ScoreModel, features_of
+from jobs.staging import RunStaging
 from jobs.storage import LocalStorage
+from jobs.summarize_calls import expect_scores
 from schemas import TABLES
 from schemas import definitions as d
 
@@ -127,6 +129,22 @@ def test_calls_without_a_contact_record_are_filled_too(month: simulated.Tables, 
     calls = month["calls"].slice(0, 3)
     filled = fitted.fill(calls, month["contacts"].slice(0, 0))
     assert pc.sum(pc.is_valid(filled["csat_predicted"])).as_py() == 3
+
+
+def test_a_run_fills_its_staged_calls_once_a_calibration_is_kept(
+    tmp_path: Path, month: simulated.Tables, fitted: Calibration
+) -> None:
+    staging, warehouse = RunStaging(LocalStorage(tmp_path / "s"), FIRST, "run"), LocalStorage(tmp_path / "w")
+    for name in ("calls", "contacts"):
+        staging.write_table(TABLES[name], month[name].filter(pc.field("call_date") == pa.scalar(FIRST)))
+    expect_scores(staging, warehouse)
+    before = staging.read_table(TABLES["calls"])
+    assert before["csat_predicted"].null_count == before.num_rows
+    fitted.save(warehouse)
+    expect_scores(staging, warehouse)
+    after = staging.read_table(TABLES["calls"])
+    assert after["csat_predicted"].null_count == 0
+    assert after["contact_id"].equals(before["contact_id"])
 
 
 def test_what_is_kept_is_the_last_verdict(
