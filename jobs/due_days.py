@@ -128,7 +128,8 @@ def _is_undone(view: Snapshot, day: date) -> bool:
     """
     runs = view.dataset("runs", day).to_table(["kind", "published_at", "run_id"]).to_pylist()
     willed = [run for run in runs if run["kind"] not in ("erasure", "enrichment")]
-    return max(willed, key=lambda run: (run["published_at"], run["run_id"]), default={})["kind"] == "undo"
+    willed.sort(key=lambda run: (run["published_at"], run["run_id"]))
+    return [run["kind"] for run in willed[-1:]] == ["undo"]
 
 
 def _are_gone(recordings: pa.Table, there: Objects) -> bool:
