@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -32,7 +33,7 @@ def show() -> None:
     picked = st.selectbox(
         "Call, the one most worth hearing first", range(len(calls)), format_func=lambda place: names[place], key="call"
     )
-    call: dict[str, Any] = calls.iloc[picked].to_dict()
+    call: dict[Hashable, Any] = calls.iloc[picked].to_dict()
     st.subheader(names[picked])
     _figures(call)
     segments = tables().segments(call["call_date"], call["contact_id"])
@@ -43,12 +44,12 @@ def show() -> None:
     start = _chosen_segment(segments, float(call["duration_s"]), str(call["contact_id"]))
     _sound(call, segments.iloc[start].to_dict())
     st.markdown("**Segments**")
-    known = [name for name in segments if name.startswith("p_") and segments[name].notna().any()]
+    known = [name for name in segments.columns if name.startswith("p_") and segments[name].notna().any()]
     st.dataframe(segments[[*SHOWN, *known]].round(2), hide_index=True, height=320)
     st.caption(f"Contact {call['contact_id']} · recording {call['source_uri']} · model {call['model_id']}")
 
 
-def _name(call: dict[str, Any]) -> str:
+def _name(call: dict[Hashable, Any]) -> str:
     queue = printable(call["queue"]) if call["queue"] else "no queue"
     day, started_at = call["call_date"], call["started_at"]
     started = f"{day:%Y-%m-%d}" if pd.isna(started_at) else f"{started_at:%Y-%m-%d %H:%M} UTC"
@@ -57,7 +58,7 @@ def _name(call: dict[str, Any]) -> str:
     return " · ".join([started, queue, clock(call["duration_s"]), index, *reasons[:2], str(call["contact_id"])[:8]])
 
 
-def _figures(call: dict[str, Any]) -> None:
+def _figures(call: dict[Hashable, Any]) -> None:
     def value(name: str) -> float | None:
         return None if pd.isna(call[name]) else float(call[name])
 
@@ -97,7 +98,7 @@ def _chosen_segment(segments: pd.DataFrame, duration_s: float, contact_id: str) 
     return int(st.selectbox(label, range(len(says)), format_func=lambda each: says[each], key=key))
 
 
-def _sound(call: dict[str, Any], segment: dict[str, Any]) -> None:
+def _sound(call: dict[Hashable, Any], segment: dict[Hashable, Any]) -> None:
     addresses = tuple(tables().addresses(call["call_date"], call["contact_id"]))
     if not addresses:
         st.info("Nothing is known any more of where this call's recording is.")

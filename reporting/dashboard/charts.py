@@ -21,7 +21,7 @@ _LANE = 2.2
 _COLORS = {**EMOTION_COLORS, NOT_CLASSIFIED: "#d9d6cf", AGENT: "#b9b3a7"}
 
 
-def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> alt.LayerChart:
+def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> alt.LayerChart | alt.FacetChart:
     """The index with its interval, over days (``kind`` T) or hours (O)."""
     base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(x=alt.X(f"key:{kind}", title=title))
     where = alt.Y("index_mean:Q", title="satisfaction index", scale=INDEX)
@@ -35,7 +35,7 @@ def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> alt.LayerChar
     return alt.layer(_neutral("y"), marks, points).properties(height=240)
 
 
-def index_by(figures: pd.DataFrame, title: str) -> alt.LayerChart:
+def index_by(figures: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     """The index of groups with their intervals, a row each."""
     base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(
         y=alt.Y("key:N", title=None, sort=list(figures["key"]), axis=alt.Axis(labelLimit=220))
@@ -50,12 +50,13 @@ def index_by(figures: pd.DataFrame, title: str) -> alt.LayerChart:
 
 def _neutral(axis: str) -> alt.Chart:
     line = alt.Chart(pd.DataFrame({"neutral": [INDEX_NEUTRAL]})).mark_rule(strokeDash=[4, 4], color="#8a8578")
-    return line.encode(**{axis: alt.X("neutral:Q") if axis == "x" else alt.Y("neutral:Q")})
+    chart: alt.Chart = line.encode(**{axis: alt.X("neutral:Q") if axis == "x" else alt.Y("neutral:Q")})
+    return chart
 
 
 def coverage(figures: pd.DataFrame) -> alt.Chart:
     """Scored of the expected contacts over days."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(figures)
         .mark_bar(color=ACCENT)
         .encode(
@@ -70,6 +71,7 @@ def coverage(figures: pd.DataFrame) -> alt.Chart:
         )
         .properties(height=200)
     )
+    return chart
 
 
 def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
@@ -88,7 +90,7 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
     )
     present = [name for name in _COLORS if name in set(shown["says"])]
     chosen = alt.selection_point(name="segment", fields=["number"])
-    return (
+    chart: alt.Chart = (
         alt.Chart(shown)
         .mark_bar(height=22, cursor="pointer")
         .encode(
@@ -113,6 +115,7 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
         .add_params(chosen)
         .properties(height=alt.Step(34))
     )
+    return chart
 
 
 def sound(found: Waveform, duration_s: float) -> alt.Chart:
@@ -126,7 +129,7 @@ def sound(found: Waveform, duration_s: float) -> alt.Chart:
         for role, lane, peaks in zip(found.roles, lanes, found.peaks, strict=True)
     ]
     named = " : ".join(f"datum.value == {lane} ? '{role}'" for role, lane in zip(found.roles, lanes, strict=True))
-    return (
+    chart: alt.Chart = (
         alt.Chart(pd.concat(rows))
         .mark_area(color=ACCENT, opacity=0.7)
         .encode(
@@ -142,11 +145,12 @@ def sound(found: Waveform, duration_s: float) -> alt.Chart:
         )
         .properties(height=70 * len(lanes))
     )
+    return chart
 
 
 def over_time(values: pd.DataFrame, name: str, title: str) -> alt.Chart:
     """A measure of the segments over time: a step a segment."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(values.dropna(subset=[name]))
         .mark_rule(color=ACCENT, strokeWidth=4)
         .encode(
@@ -156,3 +160,4 @@ def over_time(values: pd.DataFrame, name: str, title: str) -> alt.Chart:
         )
         .properties(height=140)
     )
+    return chart
