@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from reporting.measures import FEWEST_CALLS
 from schemas import definitions as d
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 Period = Literal["day", "week", "month"]
 Scope = Literal["total", "queue", "team", "agent"]
-
-FEWEST_CALLS: Final = 5
-"""A group of fewer calls is not shown."""
 
 FEWEST_CALLS_OF_AN_AGENT: Final = {"week": 30, "month": 120}
 """By period; agents have no figures of single days."""

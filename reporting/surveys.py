@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from reporting.aggregates import FEWEST_CALLS, ReportingError
+from reporting.aggregates import ReportingError
+from reporting.measures import FEWEST_CALLS
 
 if TYPE_CHECKING:
     import duckdb

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from reporting.aggregates import FEWEST_CALLS, ReportingError
+from reporting.aggregates import ReportingError
+from reporting.measures import FEWEST_CALLS
 from schemas import definitions as d
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ import pandas as pd
 import pyarrow as pa
 from scipy.stats import t as students_t
 
+from reporting.measures import FEWEST_CALLS, too_few
 from reporting.sql import Session
 from schemas.definitions import DAILY_CONFIDENCE, REVIEW_REASONS
 
-MIN_GROUP = 5
+MIN_GROUP = FEWEST_CALLS
 """A figure of fewer calls than this is about persons, and is not shown."""
 MAX_CALLS = 200
 NONE = "(none)"
@@ -227,19 +228,12 @@ class Tables(Session):
 
 
 def suppressed(calls: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which groups' figures may not be shown: those of fewer than `MIN_GROUP` calls, and complements.
-
-    Where the groups that are hidden have fewer than `MIN_GROUP` calls together, the smallest that is left is hidden,
-    too: else theirs were the total less those shown.
+    """Which groups' figures are not shown: those that may not be (`reporting.measures.too_few`), and of no call.
 
     Parameters
     ----------
     calls
         How many calls each group has, ``[shape=(groups,)]``; all groups of a total.
     """
-    hidden = calls < MIN_GROUP
-    if 0 < calls[hidden].sum() < MIN_GROUP and not hidden.all():
-        smallest = int(np.argmin(np.where(hidden, np.iinfo(np.int64).max, calls)))
-        hidden = hidden.copy()
-        hidden[smallest] = True
-    return hidden
+    few = too_few(dict(enumerate(calls.tolist())))
+    return np.array([not number or place in few for place, number in enumerate(calls)], dtype=bool)
