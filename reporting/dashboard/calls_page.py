@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +16,7 @@ from schemas.definitions import REVIEW_REASONS
 
 PLAYED_S = 120.0
 """At most so much is cut out to be heard, from the chosen segment on."""
+Row: TypeAlias = dict[str, Any]
 SHOWN = ("start_s", "end_s", "role", "emotion", "confidence", "valence", "arousal", "loudness_dbfs", "pitch_hz")
 
 
@@ -29,11 +29,12 @@ def show() -> None:
         return
     if len(calls) == MAX_CALLS:
         st.caption(f"The {MAX_CALLS} most worth hearing; choose fewer days, or a queue or team, for others.")
-    names = [_name(row) for row in calls.to_dict("records")]
+    rows: list[Row] = _rows(calls)
+    names = [_name(row) for row in rows]
     picked = st.selectbox(
         "Call, the one most worth hearing first", range(len(calls)), format_func=lambda place: names[place], key="call"
     )
-    call: dict[Hashable, Any] = calls.iloc[picked].to_dict()
+    call = rows[picked]
     st.subheader(names[picked])
     _figures(call)
     segments = tables().segments(call["call_date"], call["contact_id"])
@@ -42,23 +43,27 @@ def show() -> None:
         return
     segments["number"] = range(len(segments))
     start = _chosen_segment(segments, float(call["duration_s"]), str(call["contact_id"]))
-    _sound(call, segments.iloc[start].to_dict())
+    _sound(call, _rows(segments)[start])
     st.markdown("**Segments**")
-    known = [name for name in segments.columns if name.startswith("p_") and segments[name].notna().any()]
+    known = [name for name in map(str, segments) if name.startswith("p_") and segments[name].notna().any()]
     st.dataframe(segments[[*SHOWN, *known]].round(2), hide_index=True, height=320)
     st.caption(f"Contact {call['contact_id']} · recording {call['source_uri']} · model {call['model_id']}")
 
 
-def _name(call: dict[Hashable, Any]) -> str:
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return cast(list[Row], frame.to_dict("records"))
+
+
+def _name(call: Row) -> str:
     queue = printable(call["queue"]) if call["queue"] else "no queue"
     day, started_at = call["call_date"], call["started_at"]
-    started = f"{day:%Y-%m-%d}" if pd.isna(started_at) else f"{started_at:%Y-%m-%d %H:%M} UTC"
-    index = "no index" if pd.isna(call["satisfaction_index"]) else f"index {call['satisfaction_index']:.0f}"
+    started: str = f"{day:%Y-%m-%d}" if pd.isna(started_at) else f"{started_at:%Y-%m-%d %H:%M} UTC"
+    index: str = "no index" if pd.isna(call["satisfaction_index"]) else f"index {call['satisfaction_index']:.0f}"
     reasons = [str(code).replace("_", " ") for code in call["review_reasons"]]
     return " · ".join([started, queue, clock(call["duration_s"]), index, *reasons[:2], str(call["contact_id"])[:8]])
 
 
-def _figures(call: dict[Hashable, Any]) -> None:
+def _figures(call: Row) -> None:
     def value(name: str) -> float | None:
         return None if pd.isna(call[name]) else float(call[name])
 
@@ -98,7 +103,7 @@ def _chosen_segment(segments: pd.DataFrame, duration_s: float, contact_id: str) 
     return int(st.selectbox(label, range(len(says)), format_func=lambda each: says[each], key=key))
 
 
-def _sound(call: dict[Hashable, Any], segment: dict[Hashable, Any]) -> None:
+def _sound(call: Row, segment: Row) -> None:
     addresses = tuple(tables().addresses(call["call_date"], call["contact_id"]))
     if not addresses:
         st.info("Nothing is known any more of where this call's recording is.")

@@ -5,6 +5,8 @@ Colors are those of the report's pictures. Knows nothing of pages or of where th
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -18,10 +20,12 @@ ACCENT = "#0b6e77"
 NOT_CLASSIFIED = "not classified"
 AGENT = "agent speaks"
 _LANE = 2.2
+Drawn: TypeAlias = Any
+"""A chart of Altair, whose methods' types say less than they give."""
 _COLORS = {**EMOTION_COLORS, NOT_CLASSIFIED: "#d9d6cf", AGENT: "#b9b3a7"}
 
 
-def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> alt.LayerChart | alt.FacetChart:
+def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> Drawn:
     """The index with its interval, over days (``kind`` T) or hours (O)."""
     base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(x=alt.X(f"key:{kind}", title=title))
     where = alt.Y("index_mean:Q", title="satisfaction index", scale=INDEX)
@@ -35,7 +39,7 @@ def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> alt.LayerChar
     return alt.layer(_neutral("y"), marks, points).properties(height=240)
 
 
-def index_by(figures: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
+def index_by(figures: pd.DataFrame, title: str) -> Drawn:
     """The index of groups with their intervals, a row each."""
     base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(
         y=alt.Y("key:N", title=None, sort=list(figures["key"]), axis=alt.Axis(labelLimit=220))
@@ -48,15 +52,14 @@ def index_by(figures: pd.DataFrame, title: str) -> alt.LayerChart | alt.FacetCha
     return alt.layer(_neutral("x"), interval, points).properties(height=40 + 30 * len(figures))
 
 
-def _neutral(axis: str) -> alt.Chart:
+def _neutral(axis: str) -> Drawn:
     line = alt.Chart(pd.DataFrame({"neutral": [INDEX_NEUTRAL]})).mark_rule(strokeDash=[4, 4], color="#8a8578")
-    chart: alt.Chart = line.encode(**{axis: alt.X("neutral:Q") if axis == "x" else alt.Y("neutral:Q")})
-    return chart
+    return line.encode(**{axis: alt.X("neutral:Q") if axis == "x" else alt.Y("neutral:Q")})
 
 
-def coverage(figures: pd.DataFrame) -> alt.Chart:
+def coverage(figures: pd.DataFrame) -> Drawn:
     """Scored of the expected contacts over days."""
-    chart: alt.Chart = (
+    return (
         alt.Chart(figures)
         .mark_bar(color=ACCENT)
         .encode(
@@ -71,10 +74,9 @@ def coverage(figures: pd.DataFrame) -> alt.Chart:
         )
         .properties(height=200)
     )
-    return chart
 
 
-def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
+def timeline(segments: pd.DataFrame, duration_s: float) -> Drawn:
     """Both speakers over time, the customer's segments by the color of their emotion; a click chooses a segment.
 
     Parameters
@@ -90,7 +92,7 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
     )
     present = [name for name in _COLORS if name in set(shown["says"])]
     chosen = alt.selection_point(name="segment", fields=["number"])
-    chart: alt.Chart = (
+    return (
         alt.Chart(shown)
         .mark_bar(height=22, cursor="pointer")
         .encode(
@@ -115,10 +117,9 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> alt.Chart:
         .add_params(chosen)
         .properties(height=alt.Step(34))
     )
-    return chart
 
 
-def sound(found: Waveform, duration_s: float) -> alt.Chart:
+def sound(found: Waveform, duration_s: float) -> Drawn:
     """How loud each side is over time, a lane a role, on the timeline's scale."""
     seconds = np.arange(found.peaks.shape[1]) * STEP_S
     step = max(1, found.peaks.shape[1] // 1500)  # no screen shows more points
@@ -129,7 +130,7 @@ def sound(found: Waveform, duration_s: float) -> alt.Chart:
         for role, lane, peaks in zip(found.roles, lanes, found.peaks, strict=True)
     ]
     named = " : ".join(f"datum.value == {lane} ? '{role}'" for role, lane in zip(found.roles, lanes, strict=True))
-    chart: alt.Chart = (
+    return (
         alt.Chart(pd.concat(rows))
         .mark_area(color=ACCENT, opacity=0.7)
         .encode(
@@ -145,12 +146,11 @@ def sound(found: Waveform, duration_s: float) -> alt.Chart:
         )
         .properties(height=70 * len(lanes))
     )
-    return chart
 
 
-def over_time(values: pd.DataFrame, name: str, title: str) -> alt.Chart:
+def over_time(values: pd.DataFrame, name: str, title: str) -> Drawn:
     """A measure of the segments over time: a step a segment."""
-    chart: alt.Chart = (
+    return (
         alt.Chart(values.dropna(subset=[name]))
         .mark_rule(color=ACCENT, strokeWidth=4)
         .encode(
@@ -160,4 +160,3 @@ def over_time(values: pd.DataFrame, name: str, title: str) -> alt.Chart:
         )
         .properties(height=140)
     )
-    return chart

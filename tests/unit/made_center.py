@@ -16,9 +16,9 @@ from tests.benchmarks.dashboard import LAST, SEGMENTS, publish
 CALLS, DAYS = 80, 2
 
 
-def make(folder: Path, voice: Callable[..., Any]) -> Path:
+def make(folder: Path, voice: Callable[..., Any], *, days: int = DAYS) -> Path:
     """Publish to FOLDER/warehouse; FOLDER/recordings has the last day's sound."""
-    publish(folder, CALLS, DAYS)
+    publish(folder, CALLS, days)
     (folder / "recordings").mkdir()
     sound = np.zeros((round((SEGMENTS * 20 + 5) * 8000), 2), np.float32)
     for number in range(SEGMENTS):
