@@ -38,6 +38,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "a store that breaks off, refuses or answers wrongly": ("tests/unit/test_extract_features.py",),
     "S3 behind a faulty proxy: refused, reset, cut short, damaged, slow": ("tests/integration/test_faulty_s3.py",),
     "a disk that is full": ("tests/unit/test_full_disk.py",),
+    "a killed Spark executor, and a task that fails thrice": ("tests/integration/test_spark_cluster.py",),
     "an erasure that begins while its day is published": (
         "tests/integration/test_erasure_race.py",
         "tests/integration/test_erase.py::test_a_run_that_was_planned_before_is_not_published",
