@@ -37,12 +37,13 @@ def show() -> None:
     given = uploaded or spoken
     if given is None:
         return
-    st.audio(given)
     try:
         found = _classified(given, sides)
     except SerModelError as error:
         st.error(f"This cannot be scored: {error}.")
         return
+    given.seek(0)
+    st.audio(given)
     _what_was_heard(found)
 
 
