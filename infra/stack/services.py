@@ -28,9 +28,10 @@ from infra.stack.errors import StackError
 from jobs.settings import ROOT
 
 HOST = "127.0.0.1"
+JOBS_PYTHON = ROOT / ".venv" / "jobs" / "bin" / "python"
 S3_PYTHON = ROOT / ".venv" / "s3-server" / "bin" / "python"
 SPARK_CLASS = ROOT / "infra" / "spark" / "bin" / "spark-class"
-PORTS: Mapping[str, int] = {"airflow": 8080, "s3": 9000, "spark": 7077, "spark-page": 8081}
+PORTS: Mapping[str, int] = {"airflow": 8080, "dashboard": 8501, "s3": 9000, "spark": 7077, "spark-page": 8081}
 """The ports that are taken where they are free and no others are asked for."""
 BUCKETS = ("recordings", "records")
 WORKERS = 2
@@ -272,6 +273,7 @@ def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) 
     page = airflow_address(ports)
     master = f"spark://{HOST}:{ports['spark']}"
     spark_page = f"http://{HOST}:{ports['spark-page']}"
+    dashboard = f"http://{HOST}:{ports['dashboard']}"
     health = f"{page}/api/v2/monitor/health"
     # A proxy that serves this machine must not be asked for what runs on it.
     direct = ",".join(filter(None, (base.get("no_proxy") or base.get("NO_PROXY"), f"{HOST},localhost")))
@@ -337,4 +339,11 @@ def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) 
         Service("airflow-scheduler", logs_are_local("scheduler"), airflow, component("scheduler")),
         Service("airflow-dags", (str(AIRFLOW), "dag-processor"), airflow, component("dag_processor")),
         Service("airflow-triggerer", logs_are_local("triggerer"), airflow, component("triggerer")),
+        Service(
+            "dashboard",
+            (str(JOBS_PYTHON), "-m", "reporting.dashboard", "--port", str(ports["dashboard"])),
+            {**plain, "PYTHONPATH": str(ROOT)},
+            _answers(f"{dashboard}/_stcore/health", lambda said: said == "ok"),
+            dashboard,
+        ),
     ]
