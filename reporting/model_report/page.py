@@ -432,9 +432,12 @@ def _beside(report: Report) -> list[str]:
             [_compared(row) for row in report.beside],
         ),
         _text(
-            "The support vector machines choose kernel and cost on speakers of their training part. The shipped model "
-            "is "
-            "measured on its own test speakers, since it was trained on the others.",
+            "The support vector machines choose kernel and cost on speakers of their training part. "
+            + (
+                "The shipped model is measured on its own test speakers, since it was trained on the others."
+                if any(row.name.endswith("shipped") for row in report.beside)
+                else f"The shipped model ({report.shipped}) heard every speaker here and cannot be measured on them."
+            ),
             "A random split puts other clips of the same speakers and sentences into training: what it adds is "
             "knowledge "
             "of these speakers."

@@ -358,18 +358,20 @@ def test_pieces_that_annotators_do_not_agree_on_are_not_measured(model: Path, ra
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("condition", ["clean", "g711"])
-def test_the_shipped_models_figures_are_those_of_its_card(shared_dir: Path, tmp_path: Path, condition: str) -> None:
+def test_the_shipped_model_is_better_on_speakers_whom_it_heard_than_its_recipe_on_others(
+    shared_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its card's figures are of networks that never heard the speaker; this measures it on what it was trained on."""
     out = tmp_path / "figures.json"
-    command = ["evaluate", "--corpus", f"ravdess={shared_dir / 'corpora' / 'ravdess'}", "--condition", condition]
-    assert main([*command, "--json", str(out)]) == 0
+    command = ["evaluate", "--corpus", f"ravdess={shared_dir / 'corpora' / 'ravdess'}", "--json", str(out)]
+    assert main(command) == 1
+    assert "heard all speakers given" in capsys.readouterr().err
+    assert main([*command, "--speakers", "09,10,17,18"]) == 0
     (stated,) = [
         result
         for result in ModelCard.load(SHIPPED_MODEL).metrics["results"]
-        if (result["corpus"], result["condition"]) == ("ravdess", condition)
+        if (result["corpus"], result["condition"]) == ("ravdess", "g711")
     ]
     measured = json.loads(out.read_text())
-    assert measured["speakers"] == stated["speakers"] == ["17", "18", "19", "20"]
-    for figure in ("uar", "accuracy", "macro_f1", "mood_uar"):
-        # One clip of 240 may fall the other way on another processor.
-        assert measured[figure] == pytest.approx(stated[figure], abs=0.01)
+    assert stated["speakers"] == [f"{actor:02}" for actor in range(1, 21)]
+    assert measured["uar"] > stated["uar_interval"][1] + 0.1
