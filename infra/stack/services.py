@@ -31,7 +31,7 @@ HOST = "127.0.0.1"
 JOBS_PYTHON = ROOT / ".venv" / "jobs" / "bin" / "python"
 S3_PYTHON = ROOT / ".venv" / "s3-server" / "bin" / "python"
 SPARK_CLASS = ROOT / "infra" / "spark" / "bin" / "spark-class"
-PORTS: Mapping[str, int] = {"airflow": 8080, "dashboard": 8501, "s3": 9000, "spark": 7077, "spark-page": 8081}
+PORTS: Mapping[str, int] = {"airflow": 8080, "s3": 9000, "spark": 7077, "spark-page": 8081, "dashboard": 8501}
 """The ports that are taken where they are free and no others are asked for."""
 BUCKETS = ("recordings", "records")
 WORKERS = 2
