@@ -73,7 +73,6 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a network")
     train.add_argument("--run", type=Path, required=True, help="run folder; a run in it is resumed")
-    train.add_argument("--init", type=Path, metavar="MODEL", help="model folder to start from, instead of from nothing")
     _add_training(train)
     train.set_defaults(command=_train)
 
@@ -153,6 +152,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         type=Path,
         help="weights of the teacher, for a configuration with one: model.bin of Whisper tiny.en (docs/model.md)",
+    )
+    parser.add_argument(
+        "--init", type=Path, metavar="MODEL", help="model folder to start from, instead of from nothing"
     )
     # One core makes segments while the others train.
     threads = max(1, (os.cpu_count() or 1) - 1)
@@ -243,16 +245,7 @@ def _crossvalidate(options: argparse.Namespace) -> None:
     from ser_model.crossvalidation import crossvalidate
 
     config, corpora, noises, encode = _training(options)
-    crossvalidate(
-        config,
-        options.folds,
-        options.seeds,
-        corpora,
-        noises,
-        options.runs,
-        _say,
-        encode,
-    )
+    crossvalidate(config, options.folds, options.seeds, corpora, noises, options.runs, _say, encode, options.init)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -86,6 +86,7 @@ def crossvalidate(
     runs_folder: Path,
     report: Callable[[str], None],
     encode: Encode | None = None,
+    init: Path | None = None,
 ) -> dict[str, dict[str, float]]:
     """Train every fold with every seed, seed after seed.
 
@@ -95,8 +96,8 @@ def crossvalidate(
         What to train; a fold replaces the speakers that it leaves out.
     folds, seeds
         Names of ``folds.yaml``, or `RANDOM_FOLD`; and the seeds of each.
-    corpora, noises, encode
-        As for `ser_model.train.train`.
+    corpora, noises, encode, init
+        As for `ser_model.train.train`: a model that every run starts from must not have heard a speaker left out.
     runs_folder
         Gets a run folder ``FOLD-SEED`` each.
     report
@@ -115,7 +116,7 @@ def crossvalidate(
                 report(f"{name}:")
                 of_fold = fold_config(config, fold, seed)
                 split = fold_split(of_fold, fold, corpora)
-                figures = _run(of_fold, split, noises, runs_folder / name, report, encode)
+                figures = _run(of_fold, split, noises, runs_folder / name, report, encode, init)
                 figures_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
             results[name] = json.loads(figures_path.read_text(encoding="utf-8"))
             report(f"{name}: " + ", ".join(f"{condition} {uar:.3f}" for condition, uar in results[name].items()))
@@ -132,8 +133,9 @@ def _run(
     run_folder: Path,
     report: Callable[[str], None],
     encode: Encode | None,
+    init: Path | None,
 ) -> dict[str, float]:
-    network = train(config, split, noises, run_folder, report, encode)
+    network = train(config, split, noises, run_folder, report, encode, init)
     measured = [clip for clip in split.test if clip.corpus == "ravdess"] or split.development
     truth = np.array([config.labels.index(clip.emotion) for clip in measured])
     return {

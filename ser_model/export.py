@@ -105,7 +105,7 @@ def export_run(
     if runs_folder is None:
         measured = _by_held_speakers(config, network, run, split, card, model_folder)
     else:
-        measured = _by_crossvalidation(config, runs_folder, corpora)
+        measured = _by_crossvalidation(config, ancestor, runs_folder, corpora)
     evaluations = measured.evaluations
     card = replace(
         card,
@@ -150,14 +150,19 @@ def _by_held_speakers(
     return _Measured(temperature, threshold, evaluations, _protocol(config, run))
 
 
-def _by_crossvalidation(config: TrainingConfig, runs_folder: Path, corpora: Mapping[str, CorpusContents]) -> _Measured:
+def _by_crossvalidation(
+    config: TrainingConfig, ancestor: Ancestor | None, runs_folder: Path, corpora: Mapping[str, CorpusContents]
+) -> _Measured:
     """Calibrate a model by what networks of its recipe made of speakers that they never heard, and measure those."""
     runs = [run for run in read_runs(runs_folder)[0] if run.fold.isdigit()]
     everyone = {name: replace(split, development=(), test=()) for name, split in config.corpora.items()}
-    if not runs or any(replace(run.config, seed=config.seed, corpora=everyone) != config for run in runs):
+    same = (
+        replace(run.config, seed=config.seed, corpora=everyone) == config and run.ancestor == ancestor for run in runs
+    )
+    if not runs or not all(same):
         raise TrainingRunError(
-            f"{runs_folder} has {len(runs)} finished runs of folds; expected some, of the configuration of the run but "
-            "for seed and speakers left out, and a run that leaves out none"
+            f"{runs_folder} has {len(runs)} finished runs of folds; expected some, of the configuration and --init of "
+            "the run but for seed and speakers left out, and a run that leaves out none"
         )
     listener = Listener(runs_folder, CONDITIONS, (), print)
     splits = run_splits(runs, corpora)
@@ -180,8 +185,8 @@ def _by_crossvalidation(config: TrainingConfig, runs_folder: Path, corpora: Mapp
             probabilities = among(found.probabilities, config.labels, labels)
             named = probabilities.argmax(axis=1)
             clean = named if clean is None else clean
-            same = float((named == clean).mean())
-            evaluations.append(figures(probabilities, found.clips, labels, condition, found.thresholds, same))
+            unchanged = float((named == clean).mean())
+            evaluations.append(figures(probabilities, found.clips, labels, condition, found.thresholds, unchanged))
     return _Measured(
         temperature, threshold, evaluations, _crossvalidation_protocol(config, runs, unheard, listener, splits)
     )

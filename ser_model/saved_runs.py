@@ -24,8 +24,9 @@ from ser_model.crossvalidation import RANDOM_FOLD, fold_config, fold_split
 from ser_model.errors import TrainingRunError
 from ser_model.evaluate import LONGEST_SEGMENT_S, clip_segments, fit_conformal_threshold, fit_temperature, mean_by_clip
 from ser_model.features import FeatureSpec, ModelInput, Samples
+from ser_model.fine_tuning import Ancestor
 from ser_model.predictions import Predictions
-from ser_model.train import CHECKPOINT_FILE, CURVES_FILE, Split, TrainingConfig, load_run, segment_logits
+from ser_model.train import CHECKPOINT_FILE, CURVES_FILE, Split, TrainingConfig, load_run, run_ancestor, segment_logits
 
 CACHE_FOLDER: Final = "report-cache"
 CALIBRATED_ON: Final = ("clean", "g711")
@@ -48,6 +49,8 @@ class Run:
         What was trained.
     network
         Of the last epoch.
+    ancestor
+        What its network started from; None: nothing.
     commit
         Of the code that trained it.
     training_s
@@ -60,6 +63,7 @@ class Run:
     folder: Path
     config: TrainingConfig
     network: Any
+    ancestor: Ancestor | None
     commit: str
     training_s: float | None
 
@@ -70,7 +74,8 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
     Raises
     ------
     TrainingRunError
-        If a run left out other speakers than its fold, or the runs are of different configurations.
+        If a run left out other speakers than its fold, or the runs are of different configurations or started from
+        different models.
     """
     runs, unfinished = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -81,18 +86,28 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
         if state["epochs_done"] < config.epochs:
             unfinished.append(path.name)
             continue
-        run = Run(path.name, name["fold"], int(name["seed"]), path, config, network, state["commit"], _seconds(path))
+        run = Run(
+            name=path.name,
+            fold=name["fold"],
+            seed=int(name["seed"]),
+            folder=path,
+            config=config,
+            network=network,
+            ancestor=run_ancestor(state),
+            commit=state["commit"],
+            training_s=_seconds(path),
+        )
         if fold_config(config, run.fold, run.seed) != config:
             raise TrainingRunError(
                 f"{path} was not trained on fold {run.fold} with seed {run.seed}; expected a run of "
                 "python -m ser_model crossvalidate with today's configs/folds.yaml: move it elsewhere"
             )
         runs.append(run)
-    recipes = {json.dumps(fold_config(run.config, RANDOM_FOLD, 0).to_dict() | {"corpora": _drawn(run)}) for run in runs}
+    recipes = {json.dumps(_recipe(run)) for run in runs}
     if len(recipes) > 1:
         raise TrainingRunError(
-            f"the runs of {folder} are of {len(recipes)} configurations; expected one, its folds and seeds apart: "
-            "keep the runs of each configuration in a folder of their own"
+            f"the runs of {folder} are of {len(recipes)} configurations or --init; expected one, its folds and seeds "
+            "apart: keep the runs of each configuration in a folder of their own"
         )
     return sorted(runs, key=lambda run: (run.seed, run.fold)), unfinished
 
@@ -102,8 +117,11 @@ def _seconds_of(n_frames: int, spec: FeatureSpec) -> float:
     return ((n_frames - 1) * spec.hop_length + spec.window_length) / spec.sample_rate_hz
 
 
-def _drawn(run: Run) -> dict[str, int]:
-    return {name: split.clips_an_epoch for name, split in run.config.corpora.items()}
+def _recipe(run: Run) -> dict[str, Any]:
+    """Return what a run's folds and seeds have in common."""
+    drawn = {name: split.clips_an_epoch for name, split in run.config.corpora.items()}
+    started_from = run.ancestor.to_dict() if run.ancestor else None
+    return fold_config(run.config, RANDOM_FOLD, 0).to_dict() | {"corpora": drawn, "started_from": started_from}
 
 
 def _seconds(run_folder: Path) -> float | None:

@@ -108,10 +108,11 @@ def test_each_run_is_measured_on_its_own_test_speakers_and_kept(
     trained = []
 
     def happy(
-        config: TrainingConfig, split: object, noises: object, folder: Path, report: object, encode: object
+        config: TrainingConfig, split: object, noises: object, folder: Path, report: object, encode: object, init: Path
     ) -> EmotionNetwork:
         folder.mkdir(parents=True)
         trained.append((config.corpora["ravdess"].test, config.seed))
+        assert init == Path("base"), "every run starts from the model that is given"
         network = EmotionNetwork(len(config.labels), config.features.n_mels, config.features.min_db)
         torch.nn.init.zeros_(network.classify.weight)
         network.classify.bias.data = torch.tensor([float(label == "happy") for label in config.labels])
@@ -141,7 +142,7 @@ def test_each_run_is_measured_on_its_own_test_speakers_and_kept(
             "tess": ["OA", "YA"],
         }.items()
     }
-    results = crossvalidate(RESEARCH, ["1", "5"], [1, 2], corpora, [], tmp_path, lambda line: None)
+    results = crossvalidate(RESEARCH, ["1", "5"], [1, 2], corpora, [], tmp_path, lambda line: None, init=Path("base"))
     assert list(results) == ["1-1", "5-1", "1-2", "5-2"], "seed after seed"
     assert all(uar == 0.5 for figures in results.values() for uar in figures.values())
     assert trained == [(tuple(FOLDS[fold]["ravdess"]["test"]), seed) for seed in (1, 2) for fold in ("1", "5")]

@@ -17,6 +17,7 @@ from ser_model.corpora import Clip  # noqa: E402
 from ser_model.crossvalidation import FOLDS_FILE, fold_config  # noqa: E402
 from ser_model.errors import TrainingRunError  # noqa: E402
 from ser_model.evaluate import clip_segments, fit_temperature  # noqa: E402
+from ser_model.fine_tuning import Ancestor  # noqa: E402
 from ser_model.saved_runs import Cache, Listener, read_runs  # noqa: E402
 from ser_model.train import (  # noqa: E402
     CHECKPOINT_FILE,
@@ -34,14 +35,21 @@ pytestmark = pytest.mark.torch
 RESEARCH = TrainingConfig.load(FOLDS_FILE.parent / "research.yaml")
 
 
-def save(folder: Path, config: TrainingConfig, epochs: int | None = None, seconds: str = "1.5") -> None:
+def save(
+    folder: Path,
+    config: TrainingConfig,
+    epochs: int | None = None,
+    seconds: str = "1.5",
+    ancestor: Ancestor | None = None,
+) -> None:
     """A run folder as training leaves it, of a network that was not trained."""
     torch.manual_seed(config.seed)
     folder.mkdir(parents=True)
     state = {"epoch": config.epochs if epochs is None else epochs, "average": make_network(config).state_dict()}
     torch.save(state, folder / CHECKPOINT_FILE)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(config.to_dict()))
-    (folder / RUN_FILE).write_text(yaml.safe_dump({"commit": "abc", "torch": "2"}))
+    run = {"commit": "abc", "torch": "2"} | ({"started_from": ancestor.to_dict()} if ancestor else {})
+    (folder / RUN_FILE).write_text(yaml.safe_dump(run))
     (folder / CURVES_FILE).write_text(f"epoch,loss,seconds\n1,2.0,{seconds}\n2,1.9,{seconds}\n")
 
 
@@ -81,6 +89,16 @@ def test_runs_must_be_of_one_recipe(tmp_path: Path) -> None:
     save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1))
     save(tmp_path / "2-1", fold_config(replace(RESEARCH, learning_rate=0.1), "2", 1))
     with pytest.raises(TrainingRunError, match="are of 2 configurations"):
+        read_runs(tmp_path)
+
+
+def test_runs_must_have_started_from_one_model(tmp_path: Path) -> None:
+    base = Ancestor("base-1", ("tess",), {"tess": ("OA", "YA")})
+    for fold in ("1", "2"):
+        save(tmp_path / f"{fold}-1", fold_config(RESEARCH, fold, 1), ancestor=base)
+    assert [run.ancestor for run in read_runs(tmp_path)[0]] == [base, base]
+    save(tmp_path / "3-1", fold_config(RESEARCH, "3", 1))
+    with pytest.raises(TrainingRunError, match="are of 2 configurations or --init"):
         read_runs(tmp_path)
 
 

@@ -23,7 +23,7 @@ from ser_model.crossvalidation import fold_config  # noqa: E402
 from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError  # noqa: E402
 from ser_model.export import export_network, export_run  # noqa: E402
 from ser_model.features import FeatureSpec, dequantize  # noqa: E402
-from ser_model.fine_tuning import load_weights  # noqa: E402
+from ser_model.fine_tuning import Ancestor, load_weights  # noqa: E402
 from ser_model.network import EmotionNetwork  # noqa: E402
 from ser_model.teacher import Encode  # noqa: E402
 from ser_model.train import (  # noqa: E402
@@ -428,6 +428,12 @@ def test_a_run_on_all_speakers_is_calibrated_and_measured_by_its_recipes_crossva
     train(replace(everyone, epochs=1), split_clips(everyone, corpora), [], other, lambda line: None)
     with pytest.raises(TrainingRunError, match="has 2 finished runs of folds; expected some, of the configuration"):
         export_run(other, tmp_path / "second", corpora, tmp_path / "runs")
+
+    run = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    run["started_from"] = Ancestor("base-1", ("tess",), {"tess": ("OA",)}).to_dict()
+    (tmp_path / "run" / "run.yaml").write_text(yaml.safe_dump(run))
+    with pytest.raises(TrainingRunError, match="of the configuration and --init"):
+        export_run(tmp_path / "run", tmp_path / "third", corpora, tmp_path / "runs")
 
 
 def held_back(tiny: TrainingConfig, development: str, test: tuple[str, ...], **changes: Any) -> TrainingConfig:
