@@ -25,13 +25,24 @@ PATIENCE_S = 120.0
 
 @dataclass
 class Tab:
-    """A page in the browser: what it has said and asked for since it was opened."""
+    """A page in the browser, to look at and to use as a person does.
+
+    Attributes
+    ----------
+    complaints
+        What it wrote to its console as an error since it was opened, and exceptions that nobody caught.
+    warnings
+        What it wrote there as a warning.
+    requests
+        The addresses that it asked for since then.
+    """
 
     to_browser: int
     from_browser: int
     process: subprocess.Popen[bytes]
     session: str = ""
     complaints: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     _sent: int = 0
     _read: bytes = b""
@@ -51,9 +62,10 @@ class Tab:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, address: str, *, width: int, height: int = 900, scheme: str = "light") -> None:
+    def open(self, address: str, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         """Show a page at a width in CSS pixels, and wait until it has loaded."""
         self.complaints.clear()
+        self.warnings.clear()
         self.requests.clear()
         self._loaded = False
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -65,7 +77,50 @@ class Tab:
 
     def ask(self, expression: str) -> Any:
         """Evaluate JavaScript in the page, whatever its policy."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, (expression, found["exceptionDetails"])
+        return found["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Wait until an expression is true of the page."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.ask(f"!!({expression})"):
+            shown = "" if time.monotonic() < deadline else self.ask("document.body?.innerText.slice(0, 2000)")
+            assert time.monotonic() < deadline, f"{expression} never became true; the page says:\n{shown}"
+            time.sleep(0.2)
+
+    def sees(self, text: str) -> None:
+        """Wait until a text is in the page."""
+        self.wait(f"document.body?.innerText.includes({json.dumps(text)})")
+
+    def click(self, finder: str) -> None:
+        """Click, as a mouse does, the middle of the element that an expression of JavaScript finds."""
+        self.wait(finder)
+        x, y = self.ask(
+            f"(() => {{ const e = ({finder}); e.scrollIntoView({{block: 'center'}});"
+            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            count = 0 if kind == "mouseMoved" else 1
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=count)
+
+    def press(self, key: str) -> None:
+        """Press Enter or a letter."""
+        code, number, text = ("Enter", 13, "\r") if key == "Enter" else (f"Key{key.upper()}", ord(key.upper()), key)
+        for kind in ("keyDown", "keyUp"):
+            more = {"text": text} if kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number, **more)
+
+    def write(self, text: str) -> None:
+        """Write into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def give_file(self, selector: str, file: Path) -> None:
+        """Give a file to an input for files."""
+        self.wait(f"document.querySelector({json.dumps(selector)})")
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
     def picture(self, height: int) -> bytes:
         """The top of the page as a PNG."""
@@ -90,12 +145,22 @@ class Tab:
             self._loaded = True
         elif event == "Network.requestWillBeSent":
             self.requests.append(said["request"]["url"])
+        elif event == "Network.webSocketCreated":
+            self.requests.append(said["url"])
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(str(said["exceptionDetails"].get("text")))
-        elif event == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(said["entry"]["text"])
-        elif event == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
-            self.complaints.append(str(said["args"]))
+            self.complaints.append(str(said["exceptionDetails"]))
+        elif event == "Log.entryAdded":
+            entry = said["entry"]
+            self._complain(entry["level"], f"{entry['text']} {entry.get('url', '')}")
+        elif event == "Runtime.consoleAPICalled":
+            words = (str(each.get("value", each.get("description"))) for each in said["args"])
+            self._complain(said["type"], " ".join(words))
+
+    def _complain(self, level: str, text: str) -> None:
+        if level in ("error", "assert"):
+            self.complaints.append(text)
+        elif level == "warning":
+            self.warnings.append(text)
 
 
 @contextmanager
@@ -106,6 +171,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     ours_in, theirs_out = os.pipe()
     # The browser reads commands from descriptor 3 and writes to 4, which a shell gives it.
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
+    flags += ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
     flags += ("--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={profile}")
     command = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", CHROMIUM, *flags, "about:blank"]
     process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
@@ -115,7 +181,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     try:
         target = tab.call("Target.createTarget", url="about:blank")["targetId"]
         tab.session = tab.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             tab.call(f"{domain}.enable")
         yield tab
     finally:

@@ -54,7 +54,7 @@ def test_a_page_is_quiet_and_fits(tab: Tab, pages: dict[str, Path], name: str) -
         tab.ask("document.querySelectorAll('details').forEach(each => each.open = true)")
         assert tab.ask("innerWidth") == width
         assert tab.ask("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
-        assert tab.complaints == []
+        assert tab.complaints == tab.warnings == []
         assert tab.requests == [address]
     assert tab.ask("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 24)"
     assert tab.ask("document.querySelectorAll('svg.chart').length") == 4
