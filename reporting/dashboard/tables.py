@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy.stats import t as students_t
 
-from reporting.measures import FEWEST_CALLS, too_few
+from reporting.measures import FEWEST_CALLS, Mean, too_few
 from reporting.sql import Session
-from schemas.definitions import DAILY_CONFIDENCE, REVIEW_REASONS
+from schemas.definitions import REVIEW_REASONS
 
 MIN_GROUP = FEWEST_CALLS
 """A figure of fewer calls than this is about persons, and is not shown."""
@@ -128,17 +127,16 @@ class Tables(Session):
         where, values = chosen.where("calls")
         found = self.rows(
             f"select {key} as key, count(*) as calls, count(satisfaction_index) as indexed, "  # noqa: S608 - our columns
-            "avg(satisfaction_index) as index_mean, stddev_samp(satisfaction_index) as deviation, "
+            "coalesce(sum(satisfaction_index), 0) as total, coalesce(sum(satisfaction_index ** 2), 0) as squares, "
             "avg(negative_share) as negative_share, avg(escalated::int) as escalated_share, "
             f"avg(recovered::int) as recovered_share from {source} where {where} and key is not null "
             "group by 1 order by 1",
             values,
         )
-        indexed = found["indexed"].to_numpy(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            half = students_t.ppf((1 + DAILY_CONFIDENCE) / 2, indexed - 1) * found["deviation"] / np.sqrt(indexed)
-        found["index_low"] = (found["index_mean"] - half).clip(lower=0)
-        found["index_high"] = (found["index_mean"] + half).clip(upper=100)
+        sums = zip(found["indexed"], found["total"], found["squares"], strict=True)
+        means = [Mean.of_sums(int(calls), total, squares) for calls, total, squares in sums]
+        bounds = [(mean.mean, mean.low, mean.high) for mean in means]
+        found[["index_mean", "index_low", "index_high"]] = np.array(bounds, dtype=float).reshape(-1, 3)
         found.loc[suppressed(found["calls"].to_numpy()), list(FIGURES)] = np.nan
         return found[["key", "calls", *FIGURES]]
 
