@@ -25,7 +25,7 @@ from ser_model.train import Split, TrainingConfig, clip_logits, split_clips, tra
 FOLDS_FILE: Final = Path(__file__).parent / "configs" / "folds.yaml"
 FIGURES_FILE: Final = "figures.json"
 RANDOM_FOLD: Final = "random"
-"""A fifth of RAVDESS's clips drawn without regard to speakers: what others publish, never to be believed."""
+"""A fifth of a corpus's clips drawn without regard to speakers: what others publish, never to be believed."""
 
 _RANDOM_FOLDS: Final = 5
 
@@ -36,18 +36,22 @@ def fold_config(config: TrainingConfig, fold: str, seed: int) -> TrainingConfig:
     Raises
     ------
     TrainingConfigError
-        If there is no such fold, or it leaves out speakers of a corpus that the configuration lacks.
+        If there is no such fold, or it leaves out no speaker of the corpus that the configuration is measured by.
     """
     folds = yaml.safe_load(FOLDS_FILE.read_text(encoding="utf-8"))
     # Its clips are drawn from those of all speakers (`fold_split`).
-    folds[RANDOM_FOLD] = {"ravdess": {"development": [], "test": []}}
+    folds[RANDOM_FOLD] = {config.measured_on: {"development": [], "test": []}}
     if fold not in folds:
         raise TrainingConfigError(f"fold {fold!r}; expected one of {sorted(folds)}, those of {FOLDS_FILE.name}")
-    if missing := sorted(set(folds[fold]) - set(config.corpora)):
-        raise TrainingConfigError(f"fold {fold} leaves out speakers of {missing}; the configuration has no such corpus")
+    if config.measured_on not in folds[fold]:
+        raise TrainingConfigError(
+            f"fold {fold} leaves out speakers of {sorted(folds[fold])}; expected some of {config.measured_on}, which "
+            "the configuration is measured on"
+        )
     left_out = {
         name: replace(config.corpora[name], development=tuple(speakers["development"]), test=tuple(speakers["test"]))
         for name, speakers in folds[fold].items()
+        if name in config.corpora
     }
     return replace(config, seed=seed, corpora={**config.corpora, **left_out})
 
@@ -70,7 +74,7 @@ def fold_split(config: TrainingConfig, fold: str, corpora: Mapping[str, CorpusCo
     split = split_clips(config, corpora)
     if fold != RANDOM_FOLD:
         return split
-    drawn_from = [clip for clip in split.train if clip.corpus == "ravdess"]
+    drawn_from = [clip for clip in split.train if clip.corpus == config.measured_on]
     tested = random_folds(drawn_from, _RANDOM_FOLDS, config.seed)[0]
     test = tuple(clip for clip, chosen in zip(drawn_from, tested, strict=True) if chosen)
     left_out = set(test)
@@ -105,7 +109,8 @@ def crossvalidate(
 
     Returns
     -------
-    UAR on RAVDESS by run and condition: on the fold's test speakers, or on the development speakers of one without.
+    UAR on the corpus that the configuration is measured on, by run and condition: on the fold's test speakers, or on
+    the development speakers of one without.
     """
     results = {}
     for seed in seeds:
@@ -136,7 +141,7 @@ def _run(
     init: Path | None,
 ) -> dict[str, float]:
     network = train(config, split, noises, run_folder, report, encode, init)
-    measured = [clip for clip in split.test if clip.corpus == "ravdess"] or split.development
+    measured = [clip for clip in split.test if clip.corpus == config.measured_on] or split.development
     truth = np.array([config.labels.index(clip.emotion) for clip in measured])
     return {
         condition: unweighted_average_recall(

@@ -427,6 +427,12 @@ def fit_conformal_threshold(probabilities: Probabilities, truth: npt.NDArray[np.
     return float(of_truth[rank - 1]) if rank >= 1 else 0.0
 
 
+def calibrate(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.intp]) -> tuple[float, float]:
+    """Return temperature and conformal threshold by logits of unheard clips, rounded as ``model.yaml`` has them."""
+    temperature = round(fit_temperature(logits, truth), 4)
+    return temperature, round(fit_conformal_threshold(softmax(logits, temperature), truth), 6)
+
+
 def _confusion(truth: npt.NDArray[np.intp], predicted: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.intp]:
     return np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n)
 

@@ -14,24 +14,22 @@ from string import Template
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
 import yaml
 
-from ser_model.classifier import CARD_FILE, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard, softmax
+from ser_model.classifier import CARD_FILE, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard
 from ser_model.conditions import CONDITIONS
-from ser_model.corpora import CORPORA, Clip, CorpusContents
+from ser_model.corpora import CORPORA, CorpusContents
 from ser_model.errors import TrainingRunError
 from ser_model.evaluate import (
     Evaluation,
     among,
+    calibrate,
     clip_segments,
     evaluate,
     figures,
-    fit_conformal_threshold,
-    fit_temperature,
     unweighted_average_recall,
 )
 from ser_model.features import FeatureSpec
@@ -139,7 +137,7 @@ def _by_held_speakers(
     heard = [clip_segments(split.development, config.features, name) for name in CALIBRATED_ON]
     logits = np.concatenate([clip_logits(network, clips, config.features) for clips in heard])
     truth = np.tile([config.labels.index(clip.emotion) for clip in split.development], len(CALIBRATED_ON))
-    temperature, threshold = _calibrate(logits, truth)
+    temperature, threshold = calibrate(logits, truth)
     _write_card(replace(card, temperature=temperature, conformal_threshold=threshold), model_folder)
     classifier = Classifier.load(model_folder)
     evaluations = [
@@ -164,11 +162,9 @@ def _by_crossvalidation(
             f"{runs_folder} has {len(runs)} finished runs of folds; expected some, of the configuration and --init of "
             "the run but for seed and speakers left out, and a run that leaves out none"
         )
-    listener = Listener(runs_folder, CONDITIONS, (), print)
     splits = run_splits(runs, corpora)
-    unheard = {run.name: [clip for clip in splits[run.name].test if clip.corpus == "ravdess"] for run in runs}
-    heard = [listener.calibration_logits(run, unheard[run.name]) for run in runs]
-    temperature, threshold = _calibrate(*(np.concatenate(part) for part in zip(*heard, strict=True)))
+    listener = Listener(runs_folder, runs, splits, CONDITIONS, (), print)
+    temperature, threshold = listener.calibration_by(runs)
     evaluations = []
     for corpus in dict.fromkeys(clip.corpus for split in splits.values() for clip in split.test):
         labels = [label for label in config.labels if label in CORPORA[corpus].emotions]
@@ -176,9 +172,7 @@ def _by_crossvalidation(
         for condition in CONDITIONS:
             found = joined(
                 [
-                    listener.hear(
-                        run, splits[run.name], [c for c in splits[run.name].test if c.corpus == corpus], condition
-                    )
+                    listener.hear(run, [clip for clip in splits[run.name].test if clip.corpus == corpus], condition)
                     for run in runs
                 ]
             )
@@ -187,15 +181,7 @@ def _by_crossvalidation(
             clean = named if clean is None else clean
             unchanged = float((named == clean).mean())
             evaluations.append(figures(probabilities, found.clips, labels, condition, found.thresholds, unchanged))
-    return _Measured(
-        temperature, threshold, evaluations, _crossvalidation_protocol(config, runs, unheard, listener, splits)
-    )
-
-
-def _calibrate(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.intp]) -> tuple[float, float]:
-    """Return temperature and conformal threshold, rounded as ``model.yaml`` has them."""
-    temperature = round(fit_temperature(logits, truth), 4)
-    return temperature, round(fit_conformal_threshold(softmax(logits, temperature), truth), 6)
+    return _Measured(temperature, threshold, evaluations, _crossvalidation_protocol(config, runs, listener, splits))
 
 
 def _heard(split: Split, ancestor: Ancestor | None) -> dict[str, tuple[str, ...]]:
@@ -277,27 +263,30 @@ def _protocol(config: TrainingConfig, run: Mapping[str, Any]) -> str:
 def _crossvalidation_protocol(
     config: TrainingConfig,
     runs: Sequence[Run],
-    unheard: Mapping[str, Sequence[Clip]],
     listener: Listener,
     splits: Mapping[str, Split],
 ) -> str:
     by_seed: dict[int, list[float]] = {}
     for run in runs:
-        found = listener.hear(run, splits[run.name], unheard[run.name], "g711")
+        found = listener.hear(
+            run, [clip for clip in splits[run.name].test if clip.corpus == config.measured_on], "g711"
+        )
         uar = unweighted_average_recall(found.truth, found.probabilities.argmax(axis=1))
         by_seed.setdefault(run.seed, []).append(uar)
     seeds = "; ".join(
         f"seed {seed}: {', '.join(f'{uar:.3f}' for uar in uars)}, mean {np.mean(uars):.3f}"
         for seed, uars in by_seed.items()
     )
+    measured = CORPORA[config.measured_on].title
     return (
         f"Speaker-independent cross-validation: {len(runs)} networks of this recipe, of the folds "
         f"{', '.join(dict.fromkeys(run.fold for run in runs))} of configs/folds.yaml and the seeds "
-        f"{', '.join(map(str, by_seed))}, each measured on speakers that it never heard and calibrated on two others "
-        f"that it never heard; the last of {config.epochs} epochs, no epoch was chosen. RAVDESS, g711, UAR by fold: "
-        f"{seeds}. The network beside this file was trained by the same recipe on all of these speakers: it hears more "
+        f"{', '.join(map(str, by_seed))}, each measured on speakers that it never heard, calibrated by what the other "
+        "folds' networks made of the speakers that they never heard; the last of "
+        f"{config.epochs} epochs, no epoch was chosen. {measured}, g711, UAR by fold: {seeds}. The network "
+        "beside this file was trained by the same recipe on all of these speakers: it hears more "
         "of them than any that was measured, and no figure here is its own. Its temperature and conformal threshold "
-        "were fitted on what the measured networks made of the RAVDESS speakers that they never heard. "
+        f"were fitted on what all measured networks made of the {measured} speakers that they never heard. "
         f"{_how_clips_are_heard(config)}"
     )
 

@@ -1,8 +1,8 @@
 """What saved cross-validation runs say of clips that they never heard: the material of the report on a model.
 
-Every run's network is that of its last epoch; its temperature and conformal threshold are fitted on its own development
-speakers, never on a test speaker. Logits are kept below the runs' folder by the content of all that they follow from,
-so that a second report computes none. Needs torch.
+Every run's network is that of its last epoch. Its temperature and conformal threshold are fitted on what the runs of
+the other folds made of their test speakers, as a shipped model's are on all of them: never on its own. Logits are kept
+below the runs' folder by the content of all that they follow from, so that a second report computes none. Needs torch.
 """
 
 import csv
@@ -22,7 +22,7 @@ from ser_model.conditions import Condition
 from ser_model.corpora import Clip, CorpusContents, file_digest
 from ser_model.crossvalidation import RANDOM_FOLD, fold_config, fold_split
 from ser_model.errors import TrainingRunError
-from ser_model.evaluate import LONGEST_SEGMENT_S, clip_segments, fit_conformal_threshold, fit_temperature, mean_by_clip
+from ser_model.evaluate import LONGEST_SEGMENT_S, calibrate, clip_segments, mean_by_clip
 from ser_model.features import FeatureSpec, ModelInput, Samples
 from ser_model.fine_tuning import Ancestor
 from ser_model.predictions import Predictions
@@ -138,6 +138,10 @@ class Listener:
     ----------
     runs_folder
         Its ``report-cache`` keeps what was computed.
+    runs
+        All that were finished: they are calibrated by each other.
+    splits
+        Their clips by use, `run_splits`.
     conditions
         By name; see `ser_model.conditions.conditions`.
     noises
@@ -149,11 +153,15 @@ class Listener:
     def __init__(
         self,
         runs_folder: Path,
+        runs: Sequence[Run],
+        splits: Mapping[str, Split],
         conditions: Mapping[str, Condition],
         noises: Sequence[Samples],
         report: Callable[[str], None],
     ) -> None:
         self._cache = Cache(runs_folder / CACHE_FOLDER)
+        self._runs = runs
+        self._splits = splits
         self._conditions = conditions
         self._noises = hashlib.sha256(b"".join(noise.tobytes() for noise in noises)).hexdigest()
         self._report = report
@@ -161,7 +169,7 @@ class Listener:
         self._calibrations: dict[str, tuple[float, float]] = {}
 
     def hear(
-        self, run: Run, split: Split, clips: Sequence[Clip], condition: str, longest_s: float = LONGEST_SEGMENT_S
+        self, run: Run, clips: Sequence[Clip], condition: str, longest_s: float = LONGEST_SEGMENT_S
     ) -> Predictions:
         """Return what a run makes of clips of emotions that it has.
 
@@ -169,8 +177,6 @@ class Listener:
         ----------
         run
             Finished.
-        split
-            The run's own; its development clips are what the temperature is fitted on.
         clips
             Of any corpus.
         condition
@@ -178,7 +184,7 @@ class Listener:
         longest_s
             They are cut into segments of at most this length.
         """
-        temperature, threshold = self.calibration(run, split)
+        temperature, threshold = self.calibration(run)
         by_segment, row_of_segment, segment_s = self._logits(run, clips, condition, longest_s)
         return Predictions(
             clips=tuple(clips),
@@ -192,30 +198,44 @@ class Listener:
             labels=run.config.labels,
         )
 
-    def calibration(self, run: Run, split: Split) -> tuple[float, float]:
-        """Return a run's temperature and conformal threshold, as `ser_model.export` fits them.
+    def calibration(self, run: Run) -> tuple[float, float]:
+        """Return a run's temperature and conformal threshold, by the other folds' runs of its seed.
 
-        Without development speakers, as of a random split, they are 1 and 0.
+        Those of a random split, whose test speakers others trained on, are 1 and 0.
+
+        Raises
+        ------
+        TrainingRunError
+            If no other fold was finished with its seed.
         """
-        if not split.development:
+        if run.fold == RANDOM_FOLD:
             return 1.0, 0.0
         if run.name not in self._calibrations:
-            logits, truth = self.calibration_logits(run, split.development)
-            temperature = fit_temperature(logits, truth)
-            self._calibrations[run.name] = (
-                temperature,
-                fit_conformal_threshold(softmax(logits, temperature), truth),
-            )
+            others = [
+                other for other in self._runs if other.seed == run.seed and other.fold not in (run.fold, RANDOM_FOLD)
+            ]
+            if not others:
+                raise TrainingRunError(
+                    f"{run.name} is the only finished run of a fold with seed {run.seed}; expected two or more, which "
+                    "are calibrated by each other: python -m ser_model crossvalidate"
+                )
+            self._calibrations[run.name] = self.calibration_by(others)
         return self._calibrations[run.name]
 
-    def calibration_logits(
-        self, run: Run, clips: Sequence[Clip]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
-        """Return the logits of clips, under each condition of `CALIBRATED_ON`, and the clips' classes."""
-        heard = [self._logits(run, clips, condition) for condition in CALIBRATED_ON]
-        logits = np.concatenate([mean_by_clip(rows, clip) for rows, clip, _ in heard])
-        truth = np.tile([run.config.labels.index(clip.emotion) for clip in clips], len(CALIBRATED_ON))
-        return logits, truth
+    def calibration_by(self, runs: Sequence[Run]) -> tuple[float, float]:
+        """Return the temperature and conformal threshold that fit what runs make of their own test speakers.
+
+        Both are rounded as ``model.yaml`` has them. The speakers are those of the corpus that the recipe is measured
+        on, heard under each condition of `CALIBRATED_ON`.
+        """
+        logits, truths = [], []
+        for run in runs:
+            clips = [clip for clip in self._splits[run.name].test if clip.corpus == run.config.measured_on]
+            for condition in CALIBRATED_ON:
+                rows, clip_of_row, _ = self._logits(run, clips, condition)
+                logits.append(mean_by_clip(rows, clip_of_row))
+                truths.append([run.config.labels.index(clip.emotion) for clip in clips])
+        return calibrate(np.concatenate(logits), np.concatenate(truths))
 
     def _logits(
         self, run: Run, clips: Sequence[Clip], condition: str, longest_s: float = LONGEST_SEGMENT_S

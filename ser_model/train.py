@@ -99,6 +99,8 @@ class TrainingConfig:
         What it hears.
     corpora
         What it is trained on.
+    measured_on
+        The one of them that a cross-validation measures and calibrates by.
     epochs, batch_size
         Length of the schedule, and clips a step.
     learning_rate, weight_decay
@@ -124,6 +126,7 @@ class TrainingConfig:
     labels: tuple[str, ...]
     features: FeatureSpec
     corpora: Mapping[str, CorpusSplit]
+    measured_on: str
     epochs: int
     batch_size: int
     learning_rate: float
@@ -164,6 +167,14 @@ class TrainingConfig:
                 development=tuple(map(str, split["development"])),
                 test=tuple(map(str, split["test"])),
             )
+        forbidding = [name for name in splits if not CORPORA[name].commercial_use]
+        if values["commercial_use"] and forbidding:
+            raise TrainingConfigError(
+                f"commercial_use is true; the licences of {', '.join(forbidding)} do not allow it: expected false, or "
+                "other corpora"
+            )
+        if values["measured_on"] not in splits:
+            raise TrainingConfigError(f"measured_on {values['measured_on']!r}; expected one of {list(splits)}")
         if unknown := [label for label in values["labels"] if label not in EMOTIONS]:
             raise TrainingConfigError(f"labels {unknown}; expected some of {list(EMOTIONS)}")
         if (teacher := values["teacher"]) is not None:

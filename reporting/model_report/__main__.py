@@ -96,16 +96,17 @@ def write_report(options: argparse.Namespace) -> None:
             )
         noises = read_noises(options.noise, LINE_RATE_HZ, "test") if options.noise else []
         known = conditions(noises)
+        splits = run_splits([*runs, *random_runs], corpora)
         material = Material(
             runs=runs,
             random_runs=random_runs,
             unfinished=unfinished,
             n_expected=len(FOLDS) * len(SEEDS),
-            splits=run_splits([*runs, *random_runs], corpora),
+            splits=splits,
             corpora=corpora,
             conditions=known,
             noise="recorded, of which training heard none" if options.noise else "made, with the spectrum of speech",
-            listener=Listener(options.runs, known, noises, _print),
+            listener=Listener(options.runs, [*runs, *random_runs], splits, known, noises, _print),
             cache=Cache(options.runs / CACHE_FOLDER),
             shipped=Classifier.load(options.shipped),
             recordings=options.recordings,

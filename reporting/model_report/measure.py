@@ -109,7 +109,7 @@ class Material:
         for run in self.runs:
             clips = [clip for clip in self.splits[run.name].test if clip.corpus == corpus and clip.agreed]
             if clips:
-                parts.append(self.listener.hear(run, self.splits[run.name], clips, condition, longest_s))
+                parts.append(self.listener.hear(run, clips, condition, longest_s))
         return joined(parts) if parts else None
 
 
@@ -185,9 +185,7 @@ def calibration(material: Material, heard: Mapping[str, Predictions]) -> Calibra
     moved = adjust_to_priors(probabilities, uniform_priors(len(rows.labels)), priors)
     sets = coverage(probabilities, truth, rows.thresholds)
     return Calibration(
-        temperatures={
-            run.name: material.listener.calibration(run, material.splits[run.name])[0] for run in material.runs
-        },
+        temperatures={run.name: material.listener.calibration(run)[0] for run in material.runs},
         before=tuple(reliability(rows.uncalibrated, truth)),
         after=tuple(reliability(probabilities, truth)),
         ece_before=expected_calibration_error(rows.uncalibrated, truth),
@@ -213,8 +211,7 @@ def _priors_tried(material: Material, heard: Predictions) -> tuple[PriorsTried, 
     true_mix, uniform = call_priors(heard.labels), uniform_priors(len(heard.labels))
     tried: dict[str, list[tuple[float, float, float, float]]] = {}
     for run in material.runs:
-        split = material.splits[run.name]
-        development = material.listener.hear(run, split, split.development, TELEPHONE)
+        development = material.listener.hear(run, material.splits[run.name].development, TELEPHONE)
         labelled, named = development.truth, development.probabilities.argmax(axis=1)
         n = len(heard.labels)
         confusion = np.bincount(labelled * n + named, minlength=n * n).reshape(n, n)
@@ -278,7 +275,7 @@ def other_corpora(material: Material) -> dict[str, Evaluation]:
             continue
         labels = [label for label in chosen[0].config.labels if label in CORPORA[name].emotions]
         clips = [clip for clip in contents.clips if clip.emotion in labels and clip.agreed]
-        parts = [material.listener.hear(run, material.splits[run.name], clips, TELEPHONE) for run in chosen]
+        parts = [material.listener.hear(run, clips, TELEPHONE) for run in chosen]
         result[name] = evaluation(joined(parts), TELEPHONE, labels)
     return result
 
@@ -298,7 +295,7 @@ def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[B
     rows += _shipped(material, clips, heard, len(eight.speakers))
     for run in material.random_runs:
         split = material.splits[run.name]
-        leaking = material.listener.hear(run, split, [c for c in split.test if c.corpus == "ravdess"], TELEPHONE)
+        leaking = material.listener.hear(run, [c for c in split.test if c.corpus == "ravdess"], TELEPHONE)
         found = evaluation(leaking, TELEPHONE, leaking.labels)
         rows.append(
             Beside(

@@ -326,17 +326,15 @@ def _calibration(report: Report) -> list[str]:
         "## Are the probabilities right?",
         "![reliability](reliability.png)",
         _text(
-            f"Temperatures, fitted on the development speakers of each run: {min(temperatures):.2f} to "
-            f"{max(temperatures):.2f}. Expected calibration error on the test speakers {found.ece_before:.3f} without "
-            "them, "
-            f"{_with(eight.ece, eight.intervals['ece'])} with them. Without the quarter of the clips that it is least "
-            "sure "
-            f"of, accuracy is {eight.accuracy_of_the_certain:.3f} instead of {eight.accuracy:.3f}."
+            "Temperatures, fitted for each run on what the other folds' runs made of their test speakers: "
+            f"{min(temperatures):.2f} to {max(temperatures):.2f}. Expected calibration error on the test speakers "
+            f"{found.ece_before:.3f} without them, {_with(eight.ece, eight.intervals['ece'])} with them. Without the "
+            f"quarter of the clips that it is least sure of, accuracy is {eight.accuracy_of_the_certain:.3f} instead "
+            f"of {eight.accuracy:.3f}."
         ),
         _text(
-            "Sets that are to hold the true emotion in 90% of the cases, their threshold fitted on the development "
-            f"speakers, hold it in {found.coverage:.1%}, in {found.worst_class:.1%} of the worst emotion's clips, and "
-            "name "
+            "Sets that are to hold the true emotion in 90% of the cases, their threshold fitted likewise, hold it in "
+            f"{found.coverage:.1%}, in {found.worst_class:.1%} of the worst emotion's clips, and name "
             f"{found.set_size:.1f} emotions on average."
         ),
     ]

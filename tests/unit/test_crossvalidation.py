@@ -65,9 +65,18 @@ def test_a_fold_that_does_not_fit_is_refused() -> None:
     with pytest.raises(TrainingConfigError, match="fold '6'; expected one of"):
         fold_config(RESEARCH, "6", seed=1)
     values = RESEARCH.to_dict()
-    del values["corpora"]["emodb"]
-    with pytest.raises(TrainingConfigError, match=r"speakers of \['emodb'\]"):
+    values["corpora"] = {"tess": values["corpora"]["tess"]}
+    values["teacher"], values["measured_on"] = None, "tess"
+    with pytest.raises(TrainingConfigError, match=r"speakers of \['emodb', 'ravdess'\]; expected some of tess"):
         fold_config(TrainingConfig.from_dict(values), "1", seed=1)
+
+
+def test_a_fold_leaves_out_speakers_of_the_corpora_that_a_configuration_has() -> None:
+    values = RESEARCH.to_dict()
+    values["corpora"] = {"emodb": values["corpora"]["emodb"]}
+    values["teacher"], values["measured_on"] = None, "emodb"
+    config = fold_config(TrainingConfig.from_dict(values), "2", seed=1)
+    assert {name: split.test for name, split in config.corpora.items()} == {"emodb": ("09", "10")}
 
 
 def test_the_groups_are_the_test_speakers_of_the_five_folds() -> None:

@@ -18,7 +18,7 @@ from ser_model.crossvalidation import FOLDS_FILE, fold_config  # noqa: E402
 from ser_model.errors import TrainingRunError  # noqa: E402
 from ser_model.evaluate import clip_segments, fit_temperature  # noqa: E402
 from ser_model.fine_tuning import Ancestor  # noqa: E402
-from ser_model.saved_runs import Cache, Listener, read_runs  # noqa: E402
+from ser_model.saved_runs import Cache, Listener, Run, read_runs  # noqa: E402
 from ser_model.train import (  # noqa: E402
     CHECKPOINT_FILE,
     CONFIG_FILE,
@@ -114,31 +114,62 @@ def clips(tmp_path: Path, voice: Callable[..., np.ndarray]) -> list[Clip]:
 
 
 def test_a_run_hears_as_its_network_does_and_only_once(tmp_path: Path, clips: list[Clip]) -> None:
-    save(tmp_path / "1-1", fold_config(RESEARCH, "1", 1))
-    (run,), _ = read_runs(tmp_path)
-    split = Split((), tuple(clips[:2]), tuple(clips[2:]))
+    for fold in ("1", "2"):
+        save(tmp_path / f"{fold}-1", fold_config(RESEARCH, fold, 1))
+    runs, _ = read_runs(tmp_path)
+    run, other = runs
+    splits = {"1-1": Split((), (), tuple(clips[2:])), "2-1": Split((), (), tuple(clips[:2]))}
     said: list[str] = []
-    heard = Listener(tmp_path, CONDITIONS, (), said.append).hear(run, split, split.test, "g711")
+
+    def listener() -> Listener:
+        return Listener(tmp_path, runs, splits, CONDITIONS, (), said.append)
+
+    heard = listener().hear(run, splits["1-1"].test, "g711")
     spec = run.config.features
-    labelled = [
-        clip_logits(run.network, clip_segments(split.development, spec, name), spec) for name in ("clean", "g711")
-    ]
-    truth = np.array([run.config.labels.index(clip.emotion) for clip in split.development] * 2)
+    calibrating = splits["2-1"].test
+    labelled = [clip_logits(other.network, clip_segments(calibrating, spec, name), spec) for name in ("clean", "g711")]
+    truth = np.array([run.config.labels.index(clip.emotion) for clip in calibrating] * 2)
     temperature = fit_temperature(np.concatenate(labelled), truth)
-    segments = clip_segments(split.test, spec, "g711")
+    segments = clip_segments(splits["1-1"].test, spec, "g711")
     expected = [
         np.mean([softmax(clip_logits(run.network, [[piece]], spec), temperature)[0] for piece in pieces], axis=0)
         for pieces in segments
     ]
-    np.testing.assert_allclose(heard.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(heard.probabilities, expected, atol=1e-4)
     assert heard.row_of_segment.tolist() == [0, 1, 1], "three seconds, and four of which each half is a segment"
     assert heard.segment_s == pytest.approx([3.0, 2.0, 2.0], abs=0.05)
-    assert len(said) == 3, "two conditions of development, one of test"
-    again = Listener(tmp_path, CONDITIONS, (), said.append).hear(run, split, split.test, "g711")
+    assert len(said) == 3, "two conditions of the other fold's speakers, one of its own"
+    again = listener().hear(run, splits["1-1"].test, "g711")
     np.testing.assert_array_equal(again.probabilities, heard.probabilities)
     assert len(said) == 3
-    Listener(tmp_path, CONDITIONS, (), said.append).hear(run, split, split.test, "g711", longest_s=1.0)
+    listener().hear(run, splits["1-1"].test, "g711", longest_s=1.0)
     assert len(said) == 4
+
+
+def test_a_run_is_calibrated_by_the_other_folds_of_its_seed_never_by_its_own_test_speakers(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("1-1", "2-1", "3-1", "2-2", "random-1")
+    for name in names:
+        fold, _, seed = name.partition("-")
+        save(tmp_path / name, fold_config(RESEARCH, fold, int(seed)))
+    runs, _ = read_runs(tmp_path)
+    of_run = {run.name: run for run in runs}
+    listener = Listener(
+        tmp_path, runs, dict.fromkeys(names, Split((), (), tuple(clips))), CONDITIONS, (), lambda line: None
+    )
+    used: list[list[str]] = []
+
+    def calibration_by(chosen: list[Run]) -> tuple[float, float]:
+        used.append([run.name for run in chosen])
+        return 0.8, 0.1
+
+    monkeypatch.setattr(listener, "calibration_by", calibration_by)
+    assert listener.calibration(of_run["2-1"]) == (0.8, 0.1)
+    assert used == [["1-1", "3-1"]]
+    assert listener.calibration(of_run["random-1"]) == (1.0, 0.0)
+    with pytest.raises(TrainingRunError, match="2-2 is the only finished run of a fold with seed 2"):
+        listener.calibration(of_run["2-2"])
 
 
 def test_what_is_kept_follows_from_its_key_alone(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ ABSENT = object()
         ({"teacher": {"labelled_by": "nemo", "logits": 1.0, "embedding": 1.0}}, "teacher.labelled_by 'nemo'"),
         ({"labels": ["happy", "joyful"]}, r"labels \['joyful'\]"),
         ({"corpora": {"iemocap": {}}}, "corpus 'iemocap'"),
+        ({"commercial_use": True}, "the licences of ravdess, tess do not allow it"),
+        ({"measured_on": "savee"}, r"measured_on 'savee'; expected one of \['ravdess', 'emodb', 'tess'\]"),
         ({"corpora": {"tess": {"clips_an_epoch": 3}}}, r"corpora.tess: missing \['development', 'test'\]"),
         ({"augment": {"speed": 0.1}}, "augment: missing"),
     ],
