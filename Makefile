@@ -8,7 +8,7 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH PORTS STACK
+	CALLS RUNS CORPORA CREMA_D NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH PORTS STACK
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 # Every target with a line of help; none of them is a file.
@@ -101,6 +101,16 @@ model-report: ## Write docs/model from the runs in RUNS=folder, on CORPORA=folde
 		$(if $(NOISE),--noise "$$NOISE") $(if $(RECORDINGS),--recordings "$$RECORDINGS") \
 		$(if $(MODEL),--shipped "$$MODEL") $(if $(OUT),--out "$$OUT") \
 		$(if $(RETRAIN),--retrain "$${CONFIG:-ser_model/configs/research.yaml}") $(if $(TEACHER),--teacher "$$TEACHER")
+
+OPEN = ser_model/configs/open$(if $(CREMA_D),-cremad).yaml
+OPEN_CORPORA = --corpus emodb="$$CORPORA/emodb" $(if $(CREMA_D),--corpus cremad="$$CREMA_D")
+LEARN = $(if $(NOISE),--noise "$$NOISE") --teacher "$$TEACHER" --config $(OPEN) $(OPEN_CORPORA)
+
+train-open: ## Train the model for commercial use on EmoDB in CORPORA=folder [and CREMA_D=folder]: TEACHER=file RUNS=folder OUT=folder [NOISE=folder]; TRAINING=python of training.
+	@python="$${TRAINING:-.venv/training/bin/python}" && \
+		"$$python" -m ser_model crossvalidate --runs "$$RUNS" --seeds 1 $(LEARN) && \
+		"$$python" -m ser_model train --run "$$RUNS/all" $(LEARN) && \
+		"$$python" -m ser_model export --run "$$RUNS/all" --crossvalidation "$$RUNS" --model "$$OUT" $(OPEN_CORPORA)
 
 lint: setup ## Check style and types.
 	@.venv/jobs/bin/ruff check . && .venv/jobs/bin/ruff format --check . && .venv/jobs/bin/mypy && \
