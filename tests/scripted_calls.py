@@ -1,11 +1,13 @@
-"""Scores scripted calls by models that never heard their actor, and says how well the index orders them.
+"""Scores scripted calls by models that never heard their actor: are turns heard as acted, calls ordered by the index?
 
     python -m tests.scripted_calls --models MODELS --calls CALLS --out OUT
 
 MODELS holds model folders, such as those exported from the folds of a cross-validation; CALLS has recordings with
 ``contacts.jsonl`` and ``truth.jsonl`` (a line a call: contact_id, arc, actor, turns with role, start_s, end_s and the
 customer's acted emotion). Each call goes through the whole night, `infra.demo`, with one model whose
-``heard_speakers`` lack its actor. The index is compared with what its formula gives for the acted emotions.
+``heard_speakers`` lack its actor; a night that OUT has already is not run again. The index is compared with what its
+formula gives for the acted emotions. A turn is heard as the mean of its segments' probabilities, each by its share of
+the turn; one in which no speech was found is wrong.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from jobs.settings import ROOT
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
 from schemas import definitions as d
+from ser_model.evaluate import unweighted_average_recall
+from ser_model.reliability import share_interval, speaker_interval
+from ser_model.taxonomy import EMOTIONS, MOOD
 
-DRAWS = 2_000
 LOW_ARCS = ("furious", "escalating")
 HIGH_ARCS = ("content", "delighted")
 _FRAME_S = 0.01
@@ -47,6 +51,16 @@ class Scored:
     acted: float
     index: float
     model: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A customer's turn: who acted which emotion, and as which emotion and mood it was heard; None: not at all."""
+
+    actor: int
+    acted: str
+    heard: str | None
+    mood: str | None
 
 
 def acted_index(turns: Sequence[Mapping[str, Any]]) -> float:
@@ -88,8 +102,29 @@ def by_model(models: Sequence[Path], truth: Sequence[Mapping[str, Any]]) -> dict
     return chosen
 
 
-def score(model: Path, contact_ids: Sequence[str], calls: Path, out: Path) -> dict[str, float]:
-    """Run a night of some of the calls with a model; return the index by contact id."""
+def heard_turns(call: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> list[Turn]:
+    """Return a call's customer turns, by the rows of `emotion_log` of its classified segments."""
+    turns = []
+    for turn in (turn for turn in call["turns"] if turn["role"] == "customer"):
+        total = dict.fromkeys(EMOTIONS, 0.0)
+        for segment in segments:
+            shared_s = min(segment["end_s"], turn["end_s"]) - max(segment["start_s"], turn["start_s"])
+            for emotion in EMOTIONS if shared_s > 0 else ():
+                total[emotion] += shared_s * (segment[f"p_{emotion}"] or 0.0)
+        moods = dict.fromkeys(MOOD.values(), 0.0)
+        for emotion, weight in total.items():
+            moods[MOOD[emotion]] += weight
+        found = any(total.values())
+        heard, mood = (max(total, key=total.__getitem__), max(moods, key=moods.__getitem__)) if found else (None, None)
+        turns.append(Turn(call["actor"], turn["emotion"], heard, mood))
+    return turns
+
+
+def score(model: Path, contact_ids: Sequence[str], calls: Path, out: Path) -> Warehouse:
+    """Run a night of some of the calls with a model, unless it was run already; return its tables."""
+    warehouse = Warehouse(LocalStorage(out / "warehouse"))
+    if warehouse.read("calls", columns=["contact_id"]).num_rows:
+        return warehouse
     recordings = out / "recordings"
     for path in calls.rglob("*.wav"):
         if any(path.name.startswith(contact_id) for contact_id in contact_ids):
@@ -101,30 +136,40 @@ def score(model: Path, contact_ids: Sequence[str], calls: Path, out: Path) -> di
     (recordings / "contacts.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
     command = [sys.executable, "-m", "infra.demo", "--recordings", str(recordings), "--out", str(out)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "CALLMOOD_MODEL": str(model)}, check=True)
-    columns = ["contact_id", "satisfaction_index", "model_id"]
-    rows = Warehouse(LocalStorage(out / "warehouse")).read("calls", columns=columns).to_pylist()
-    return {row["contact_id"]: row["satisfaction_index"] for row in rows}
+    return warehouse
 
 
 def rank_correlation(scored: Sequence[Scored]) -> tuple[float, tuple[float, float]]:
     """Return Spearman's correlation of the two indices with its 95% interval: a bootstrap over actors."""
-    pairs: dict[int, list[tuple[float, float]]] = {}
-    for call in scored:
-        pairs.setdefault(call.actor, []).append((call.acted, call.index))
-    random = np.random.default_rng(1)
-    actors = list(pairs)
+    both = np.array([(call.acted, call.index) for call in scored])
 
-    def correlation(drawn: Sequence[int]) -> float:
-        both: npt.NDArray[np.float64] = np.array([pair for actor in drawn for pair in pairs[actor]])
-        return float(spearmanr(both[:, 0], both[:, 1]).statistic)
+    def correlation(drawn: npt.NDArray[np.intp]) -> float:
+        return float(spearmanr(both[drawn, 0], both[drawn, 1]).statistic)
 
-    draws = [correlation(random.choice(actors, len(actors)).tolist()) for _ in range(DRAWS)]
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return correlation(actors), (float(low), float(high))
+    return correlation(np.arange(len(both))), speaker_interval(correlation, [call.actor for call in scored])
+
+
+def turn_figures(turns: Sequence[Turn]) -> dict[str, tuple[float, tuple[float, float]]]:
+    """Return UAR, accuracy and mood accuracy over turns, each with its 95% interval: a bootstrap over actors."""
+    actors = [turn.actor for turn in turns]
+    # A turn that was not heard is of no emotion: -1 is nobody's.
+    truth = np.array([EMOTIONS.index(turn.acted) for turn in turns])
+    heard = np.array([EMOTIONS.index(turn.heard) if turn.heard else -1 for turn in turns])
+    right_mood = np.array([turn.mood == MOOD[turn.acted] for turn in turns], dtype=float)
+
+    def uar(drawn: npt.NDArray[np.intp]) -> float:
+        return unweighted_average_recall(truth[drawn], heard[drawn])
+
+    right = (truth == heard).astype(float)
+    return {
+        "UAR": (uar(np.arange(len(turns))), speaker_interval(uar, actors)),
+        "accuracy": (float(right.mean()), share_interval(right, actors)),
+        "mood accuracy": (float(right_mood.mean()), share_interval(right_mood, actors)),
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line a call, how many pairs stand in the right order, and the rank correlation."""
+    """Print a line a call, how many pairs stand in the right order, the rank correlation and the figures over turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--calls", type=Path, required=True)
@@ -132,14 +177,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     truth = [json.loads(line) for line in (arguments.calls / "truth.jsonl").read_text().splitlines()]
     models = sorted(path.parent for path in arguments.models.glob("*/model.yaml"))
-    scored = []
+    scored: list[Scored] = []
+    turns: list[Turn] = []
     for model, contact_ids in by_model(models, truth).items():
-        found = score(model.absolute(), contact_ids, arguments.calls, (arguments.out / model.name).absolute())
-        scored += [
-            Scored(c["contact_id"], c["arc"], c["actor"], acted_index(c["turns"]), found[c["contact_id"]], model.name)
-            for c in truth
-            if c["contact_id"] in contact_ids
-        ]
+        tables = score(model.absolute(), contact_ids, arguments.calls, (arguments.out / model.name).absolute())
+        index = {row["contact_id"]: row["satisfaction_index"] for row in tables.read("calls").to_pylist()}
+        segments = [row for row in tables.read("emotion_log").to_pylist() if row["classified"]]
+        for call in (call for call in truth if call["contact_id"] in contact_ids):
+            contact_id = call["contact_id"]
+            acted = acted_index(call["turns"])
+            scored.append(Scored(contact_id, call["arc"], call["actor"], acted, index[contact_id], model.name))
+            turns += heard_turns(call, [row for row in segments if row["contact_id"] == contact_id])
     for call in sorted(scored, key=lambda call: call.index):
         print(f"{call.arc:<12} actor {call.actor:02d}  acted {call.acted:5.1f}  index {call.index:5.1f}  {call.model}")
     pairs = [
@@ -149,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{' and '.join(LOW_ARCS)} below {' and '.join(HIGH_ARCS)}: {right} of {len(pairs)} pairs")
     value, (low, high) = rank_correlation(scored)
     print(f"rank correlation with the index of what was acted: {value:.2f} (95% interval {low:.2f} to {high:.2f})")
+    found = (f"{name} {of:.2f} ({low:.2f} to {high:.2f})" for name, (of, (low, high)) in turn_figures(turns).items())
+    print(f"{len(turns)} turns of customers: {', '.join(found)}")
     return 0
 
 

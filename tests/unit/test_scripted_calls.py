@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.scripted_calls import Scored, acted_index, by_model, rank_correlation
+from ser_model.taxonomy import EMOTIONS
+from tests.scripted_calls import Scored, Turn, acted_index, by_model, heard_turns, rank_correlation, turn_figures
 
 
 def spoken(*emotions: tuple[str, float]) -> list[dict[str, object]]:
@@ -49,3 +50,37 @@ def test_the_rank_correlation_is_of_the_order() -> None:
     assert rank_correlation(calls) == (pytest.approx(1.0), (pytest.approx(1.0), pytest.approx(1.0)))
     turned = [Scored(call.contact_id, "flat", call.actor, call.acted, -call.index, "m") for call in calls]
     assert rank_correlation(turned)[0] == pytest.approx(-1.0)
+
+
+def segment(start_s: float, end_s: float, **probabilities: float) -> dict[str, float | None]:
+    given = {f"p_{emotion}": probabilities.get(emotion) for emotion in EMOTIONS}
+    return {"start_s": start_s, "end_s": end_s, **given}
+
+
+def test_a_turn_is_heard_as_its_segments_by_their_share_of_it() -> None:
+    call = {"actor": 3, "turns": spoken(("angry", 4.0), ("happy", 2.0), ("sad", 2.0))}  # from 5, 10 and 13 s
+    segments = [
+        segment(4.8, 7.0, angry=0.9, happy=0.1),
+        segment(7.0, 9.2, angry=0.4, sad=0.6),
+        segment(10.1, 12.0, calm=0.4, sad=0.3, angry=0.3),
+    ]
+    assert heard_turns(call, segments) == [
+        Turn(3, "angry", "angry", "negative"),
+        Turn(3, "happy", "calm", "negative"),
+        Turn(3, "sad", None, None),
+    ]
+
+
+def test_figures_over_turns() -> None:
+    said = [
+        ("angry", "angry", "negative"),
+        ("angry", "sad", "negative"),
+        ("calm", "calm", "neutral"),
+        ("sad", None, None),
+    ]
+    found = turn_figures([Turn(actor, *turn) for actor in (1, 2) for turn in said])
+    assert found["UAR"] == (0.5, (0.5, 0.5))
+    assert found["accuracy"] == (0.5, (0.5, 0.5))
+    assert found["mood accuracy"] == (0.75, (0.75, 0.75))
+    one_actor_fails = [Turn(1, "angry", "angry", "negative"), Turn(2, "angry", "calm", "neutral")]
+    assert turn_figures(one_actor_fails)["accuracy"] == (0.5, (0.0, 1.0))
