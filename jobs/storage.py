@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import boto3
     import pyarrow
     import pyarrow.fs
+    from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
 
     from jobs.settings import StoreSettings
@@ -427,6 +428,9 @@ class S3Storage(Storage):
         if self.endpoint:
             scheme, _, host = self.endpoint.partition("://")
             options |= {"endpoint_override": host, "scheme": scheme}
+        if (credentials := self._credentials()) is not None:
+            options |= {"access_key": credentials.access_key, "secret_key": credentials.secret_key}
+            options |= {"session_token": credentials.token} if credentials.token else {}
         return pyarrow.fs.S3FileSystem(**options), self.location.removeprefix("s3://")
 
     def delta_options(self) -> dict[str, str]:  # noqa: D102
@@ -435,14 +439,16 @@ class S3Storage(Storage):
             options["AWS_ENDPOINT_URL"] = self.endpoint
             if self.endpoint.startswith("http://"):
                 options["AWS_ALLOW_HTTP"] = "true"
-        # From the client, so that a profile or a role serves Delta too, not the environment's keys alone.
-        credentials = self.client._request_signer._credentials  # type: ignore[attr-defined]
-        if credentials is not None:
-            frozen = credentials.get_frozen_credentials()
-            options |= {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
-            if frozen.token:
-                options["AWS_SESSION_TOKEN"] = frozen.token
+        if (credentials := self._credentials()) is not None:
+            options |= {"AWS_ACCESS_KEY_ID": credentials.access_key, "AWS_SECRET_ACCESS_KEY": credentials.secret_key}
+            if credentials.token:
+                options["AWS_SESSION_TOKEN"] = credentials.token
         return options
+
+    def _credentials(self) -> ReadOnlyCredentials | None:
+        """The client's, so that a profile or a role it takes on serves Delta and pyarrow, too, which know fewer ways."""
+        credentials = self.client._request_signer._credentials  # type: ignore[attr-defined]
+        return None if credentials is None else credentials.get_frozen_credentials()
 
 
 def open_storage(location: str, settings: StoreSettings) -> Storage:
