@@ -5,6 +5,8 @@ Each option is also the variable ``AIRFLOW__CALLMOOD__<OPTION>``.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,12 @@ from zoneinfo import ZoneInfo
 from airflow.sdk.configuration import conf
 
 SECTION = "callmood"
+DUTIES = {
+    **dict.fromkeys(("plan_recordings", "extract_features", "classify_emotions", "summarize_calls"), "score"),
+    **dict.fromkeys(("enrich_day", "due_days"), "score"),
+    "erase": "erase",
+}
+"""Modules of the jobs that read recordings or records, and the one that erases; the others' duty is to publish."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class Deployment:
         The wait before the first retry, doubled each time (``retry_delay_s``).
     spark_conn_id
         Airflow's connection to Spark (``spark_conn_id``).
+    emr_serverless
+        A JSON file by which the Spark steps run on EMR Serverless instead (``emr_serverless``); see ``emr.py``.
+    aws_profiles
+        Which profiles of AWS the jobs' processes use, as JSON (``aws_profiles``): by the duty, score, publish or
+        erase; without it all use the credentials that Airflow's tasks have.
     """
 
     home: Path
@@ -44,6 +57,12 @@ class Deployment:
     zone: ZoneInfo
     retry_delay: timedelta
     spark_conn_id: str
+    emr_serverless: Path | None
+    aws_profiles: Mapping[str, str]
+
+    def aws_profile(self, module: str) -> str | None:
+        """The profile of AWS that a module of the jobs uses; None: the credentials that the task has."""
+        return self.aws_profiles.get(DUTIES.get(module, "publish"))
 
 
 def read_deployment() -> Deployment:
@@ -57,4 +76,6 @@ def read_deployment() -> Deployment:
         zone=ZoneInfo(conf.get(SECTION, "time_zone", fallback="UTC")),
         retry_delay=timedelta(seconds=conf.getfloat(SECTION, "retry_delay_s", fallback=300.0)),
         spark_conn_id=conf.get(SECTION, "spark_conn_id", fallback="spark_default"),
+        emr_serverless=home / emr if (emr := conf.get(SECTION, "emr_serverless", fallback="")) else None,
+        aws_profiles=json.loads(conf.get(SECTION, "aws_profiles", fallback="{}")),
     )

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from airflow.sdk import Param, chain, dag, task
 from deployment import read_deployment
 from runs import ASSETS, default_args, new_run, run_arguments
-from steps import ProcessStep, SparkStep
+from steps import ProcessStep, spark_step
 
 DEPLOYMENT = read_deployment()
 
@@ -55,7 +55,7 @@ def enrich_emotion_log() -> None:
     chain(
         start_enrichment(),
         ProcessStep(step="enrich_day", night=run, deployment=DEPLOYMENT),
-        SparkStep(step="summarize_calls", night=run, deployment=DEPLOYMENT),
+        spark_step("summarize_calls", run, DEPLOYMENT),
         ProcessStep(step="validate_tables", night=run, deployment=DEPLOYMENT),
         ProcessStep(step="publish_tables", night=run, deployment=DEPLOYMENT, outlets=ASSETS),
         ProcessStep(step="render_report", night=run, deployment=DEPLOYMENT),

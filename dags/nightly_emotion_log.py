@@ -26,10 +26,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, chain, dag, task
+from airflow.sdk import BaseOperator, CronTriggerTimetable, Param, chain, dag, task
 from deployment import read_deployment
 from runs import ASSETS, default_args, new_run, run_arguments
-from steps import ProcessStep, SparkStep
+from steps import ProcessStep, spark_step
 
 DEPLOYMENT = read_deployment()
 
@@ -65,8 +65,8 @@ def nightly_emotion_log() -> None:
     def process(step: str, **options: Any) -> ProcessStep:
         return ProcessStep(step=step, night=night, deployment=DEPLOYMENT, **options)
 
-    def spark(step: str) -> SparkStep:
-        return SparkStep(step=step, night=night, deployment=DEPLOYMENT)
+    def spark(step: str) -> BaseOperator:
+        return spark_step(step, night, DEPLOYMENT)
 
     chain(
         started,

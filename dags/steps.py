@@ -40,7 +40,7 @@ class JobProcess(BaseOperator):
         with subprocess.Popen(
             command,
             cwd=self.deployment.home,
-            env=_environment(),
+            env=_environment(self.deployment.aws_profile(module)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -81,7 +81,7 @@ class ProcessStep(JobProcess):
     def execute(self, context: Context) -> None:  # noqa: ARG002 - the signature is Airflow's
         """Run the step and judge it by its marker."""
         given = [part for name, value in self.arguments.items() if value for part in (name, value)]
-        night = [*self.night, "--attempt", _new_attempt()]
+        night = [*self.night, "--attempt", new_attempt()]
         self.run_module(self.step, [*night, *given])
         judge(self.step, night, self.deployment)
 
@@ -148,12 +148,21 @@ class SparkStep(SparkSubmitOperator):
 
     def execute(self, context: Context) -> None:
         """Run the step and judge it by its marker, whatever spark-submit said."""
-        self.application_args = [*self.application_args, "--attempt", _new_attempt()]
+        self.application_args = [*self.application_args, "--attempt", new_attempt()]
         try:
             super().execute(context)
         except AirflowException as error:
             self.log.warning("spark-submit ended with an error: %s", error)
         judge(self.step, self.application_args, self.deployment)
+
+
+def spark_step(step: str, night: list[str], deployment: Deployment) -> BaseOperator:
+    """The task of a Spark step: on EMR Serverless where the deployment has a file for it, else by spark-submit."""
+    if deployment.emr_serverless is None:
+        return SparkStep(step=step, night=night, deployment=deployment)
+    from emr import EmrServerlessStep  # Amazon's provider takes seconds to import
+
+    return EmrServerlessStep(step=step, night=night, deployment=deployment)
 
 
 def judge(step: str, night: Sequence[str], deployment: Deployment) -> None:
@@ -176,7 +185,7 @@ def judge(step: str, night: Sequence[str], deployment: Deployment) -> None:
     asked = subprocess.run(
         [deployment.jobs_python, "-m", "jobs.step", *night, "--step", step],
         cwd=deployment.home,
-        env=_environment(),
+        env=_environment(deployment.aws_profile(step)),
         capture_output=True,
         text=True,
         timeout=120,
@@ -204,7 +213,7 @@ def ask(deployment: Deployment, module: str, *arguments: str) -> Any:
     asked = subprocess.run(
         [deployment.jobs_python, "-m", module, *arguments],
         cwd=deployment.home,
-        env=_environment(),
+        env=_environment(deployment.aws_profile(module.removeprefix("jobs."))),
         capture_output=True,
         text=True,
         check=False,
@@ -215,11 +224,12 @@ def ask(deployment: Deployment, module: str, *arguments: str) -> Any:
     return json.loads(asked.stdout)
 
 
-def _new_attempt() -> str:
+def new_attempt() -> str:
     """A name for one try of a step: the marker of an earlier try is none of this one's."""
     return secrets.token_hex(4)
 
 
-def _environment() -> dict[str, str]:
+def _environment(aws_profile: str | None = None) -> dict[str, str]:
     """What a step's process sees: all but Airflow's own configuration, which holds secrets that it has no use for."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    seen = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return seen if aws_profile is None else {**seen, "AWS_PROFILE": aws_profile}

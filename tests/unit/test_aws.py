@@ -214,7 +214,11 @@ def test_what_cloudformation_cannot_make_in_moto_its_services_take(stack: Stack)
         boto3.client("cloudwatch").put_metric_alarm(AlarmName=name, **of[name])
     glue = boto3.client("glue")
     glue.create_database(**of["Database"])
-    location = {"Database": "callmood", "Warehouse": f"s3://{stack.names['Warehouse']}/tables", "AWS::AccountId": ACCOUNT}
+    location = {
+        "Database": "callmood",
+        "Warehouse": f"s3://{stack.names['Warehouse']}/tables",
+        "AWS::AccountId": ACCOUNT,
+    }
     for resource in resolve(tables.template()["Resources"], location).values():
         glue.create_table(**resource["Properties"])
     registered = {each["Name"]: each for each in glue.get_tables(DatabaseName="callmood")["TableList"]}
@@ -311,7 +315,9 @@ def test_buckets_refuse_what_no_role_may(
 
 def test_only_airflow_and_spark_take_on_roles(stack: Stack) -> None:
     trusted = {
-        name: [each["Principal"] for each in stack.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]]
+        name: [
+            each["Principal"] for each in stack.resources[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        ]
         for name in ("Score", "Publish", "Erase")
     }
     airflow = {"AWS": PARAMETERS["AirflowRoleArn"]}
