@@ -1,8 +1,8 @@
 """The jobs as one archive that Spark takes (`spark.archives`): ``python -m infra.package dist`` (make package).
 
 It holds an interpreter, the packages of a lock, and the project's code; nothing of it needs to be installed where it is
-unpacked, and it may be unpacked anywhere. Spark itself is not in it: a cluster has its own. The interpreter is the one that
-this runs with, so make the archive on a machine like the cluster's: the same processor, and a libc that is no newer.
+unpacked, and it may be unpacked anywhere. Spark itself is not in it: a cluster has its own. The interpreter is the one
+that this runs with, so make the archive on a machine like the cluster's: its processor, and a libc that is no newer.
 """
 
 from __future__ import annotations

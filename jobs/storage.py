@@ -446,7 +446,7 @@ class S3Storage(Storage):
         return options
 
     def _credentials(self) -> ReadOnlyCredentials | None:
-        """The client's, so that a profile or a role it takes on serves Delta and pyarrow, too, which know fewer ways."""
+        """The client's, so that a profile or a role serves Delta and pyarrow, too, which know fewer ways."""
         credentials = self.client._request_signer._credentials  # type: ignore[attr-defined]
         return None if credentials is None else credentials.get_frozen_credentials()
 

@@ -1,1 +1,1 @@
-"""What runs in AWS: CloudFormation of buckets, roles, Spark, tables and alarms (`callmood.yaml`, `tables.json`), and costs."""
+"""What runs in AWS: CloudFormation (`callmood.yaml`, `tables.json`) and what nights cost; not run there."""

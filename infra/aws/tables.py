@@ -1,6 +1,6 @@
-"""Glue's registration of the published tables, infra/aws/tables.json: ``python -m infra.aws.tables > infra/aws/tables.json``.
+"""Glue's registration of the published tables: ``python -m infra.aws.tables > infra/aws/tables.json``.
 
-Made from schemas/, where the columns are written down once. Knows nothing of where the warehouse is: that is a parameter.
+Made from schemas/, where the columns are written down once. Does not know where the warehouse is: that is a parameter.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def template() -> dict[str, Any]:
 
 
 def _delta(table: Table) -> dict[str, Any]:
-    """A table with a log: Athena reads columns and files from the log, so a day that is replaced is never read twice."""
+    """A table with a log, from which Athena takes columns and files: a day that is replaced is never read twice."""
     return _table(
         table,
         parameters={"EXTERNAL": "TRUE", "classification": "delta", "spark.sql.sources.provider": "delta"},

@@ -1,7 +1,7 @@
-"""What spark-submit starts where the jobs come as an archive: ``run_step.py extract_features --call-date ... --run-id ...``.
+"""What spark-submit starts where the jobs come as an archive: ``run_step.py extract_features --call-date ...``.
 
-Runs the step's module from the archive; a step's own file would have to lie beside it in the store, and could be of another
-version than the archive.
+Runs the step's module from the archive; a step's own file would have to lie beside it in the store, and could be of
+another version than the archive.
 """
 
 import runpy

@@ -153,7 +153,7 @@ def plan_and_score(seen: Seen, s3: LocalS3, voice: Callable[..., Any]) -> None:
 
 
 def publish_and_erase(seen: Seen, s3: LocalS3, settings: Settings) -> None:
-    """Tables of rows that are made up: published twice, looked at by the next night, one contact erased, all cleared."""
+    """Tables of rows that are made up: published twice, looked at by the next night, erased in part, cleared."""
     keys = [f"{RECORDINGS}{number}.wav" for number in range(3)]
     for key in keys:
         s3.client().put_object(Bucket="center", Key=key, Body=b"x")
