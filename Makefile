@@ -135,6 +135,11 @@ docs: setup ## Write the pages of docs/ that are made from the code (formats.md 
 	@$(JOBS) -m jobs.settings > docs/configuration.md
 	@$(JOBS) -m reporting.ready > docs/queries.md
 	@$(JOBS) -m tests.format_table > docs/formats.md
+	@$(JOBS) -m infra.aws.costs > docs/costs.md
+	@$(JOBS) -m infra.aws.tables > infra/aws/tables.json
+
+package: setup ## Make the jobs and their environment as one archive that Spark takes, in OUT=folder (dist).
+	@$(JOBS) -m infra.package "$${OUT:-dist}"
 
 sbom: setup ## Write a bill of materials (CycloneDX) of every locked environment to sbom/.
 	@$(JOBS) -m infra.sbom sbom

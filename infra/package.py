@@ -88,7 +88,7 @@ def copy_code(folder: Path) -> None:
 def archive(folder: Path, file: Path) -> None:
     """Put a folder's content into a .tar.gz that is whole or not there."""
     part = file.with_name(f".{file.name}.part")
-    with tarfile.open(part, "w:gz", compresslevel=6) as tar:
+    with tarfile.open(part, "w:gz", compresslevel=1) as tar:
         tar.add(folder, arcname=".")
     part.replace(file)
 

@@ -22,14 +22,9 @@ Generated from the heads of `reporting/queries/*.sql` by `python -m reporting.re
 
 They are DuckDB's SQL over the views of [the published tables](tables.md), all days of them: copy one and put `WHERE
 call_date ...` into it for some. Groups of under 5 calls are left out. Tests run each on a generated month and look for
-what was planted in it (`tests/unit/test_queries.py`). Elsewhere than in `make sql`, give your reader the same names:
-
-    # pandas, Polars: the day's rows of one table (repeat for the others), then DuckDB on the frames
-    calls = deltalake.DeltaTable("warehouse/calls").to_pandas()            # or polars.read_delta("warehouse/calls")
-    duckdb.sql(open("reporting/queries/mood_path_by_queue.sql").read())    # finds the frame by its name
-
-    -- Spark: spark.read.parquet("warehouse/calls").createOrReplaceTempView("calls"); Athena: a table over the folder
-    -- FILTER (x) is FILTER (WHERE x) there, any_value and date_trunc are the same, x::int is CAST(x AS int)
+what was planted in it (`tests/unit/test_queries.py`). Elsewhere than in `make sql`, [give your reader](reading.md) the
+same names: DuckDB finds pandas' and Polars' frames by their variables' names, Spark temporary views, Athena tables. In
+Spark's and Athena's SQL FILTER (x) is FILTER (WHERE x), and x::int is CAST(x AS int).
 
 """
 
