@@ -6,8 +6,23 @@ from functools import cache
 from pathlib import Path
 
 from jobs.errors import SettingsError
+from jobs.settings import ROOT
 from ser_model.classifier import Classifier, ModelCard
 from ser_model.errors import SerModelError
+
+
+def portable(folder: str) -> str:
+    """The folder of a model as it is called on any machine: relative to the project, where it is below it.
+
+    Spark's driver and workers may have the project elsewhere than the machine that planned the run.
+    """
+    path = Path(folder)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else folder
+
+
+def model_folder(folder: str) -> Path:
+    """Where a folder of `portable` is on this machine."""
+    return ROOT / folder
 
 
 def read_card(folder: str, *, accept_non_commercial: bool) -> ModelCard:
@@ -37,6 +52,6 @@ def load_classifier(folder: str) -> Classifier:
         Where it is no usable model.
     """
     try:
-        return Classifier.load(Path(folder))
+        return Classifier.load(model_folder(folder))
     except SerModelError as error:
         raise SettingsError(f"CALLMOOD_MODEL: {error}") from None

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from jobs.contacts import ContactRecord, contact_day
 from jobs.identity import keyed_hash
 from jobs.layouts import Layout, Layouts, RecordingKey, is_audio, local_date, open_layouts, utc_dates
-from jobs.model import read_card
+from jobs.model import portable, read_card
 from jobs.opt_outs import OptOuts
 from jobs.records import DayRecords, read_day_records
 from jobs.settings import Settings, code_version, load_settings
@@ -152,7 +152,7 @@ def run(context: StepContext) -> Mapping[str, float]:
         RunSpec(
             run_id=context.run_id,
             call_date=context.call_date,
-            model=settings.model,
+            model=portable(settings.model),
             roles=settings.roles,
             code_version=code_version(),
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),

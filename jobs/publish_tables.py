@@ -13,13 +13,13 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from jobs.coverage import judge, usual_volumes, volumes
 from jobs.errors import CoverageTooLow, DayWouldBeEmptied, ReconciliationError, SettingsError
+from jobs.model import model_folder
 from jobs.staging import STEPS, RunStaging
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
@@ -161,7 +161,7 @@ def _model_id(staging: RunStaging) -> str:
     if spec.basis is not None:
         return spec.basis.model_id
     try:
-        return ModelCard.load(Path(spec.model)).model_id
+        return ModelCard.load(model_folder(spec.model)).model_id
     except SerModelError as error:
         raise SettingsError(str(error)) from None
 

@@ -17,7 +17,6 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -25,6 +24,7 @@ import pyarrow.compute as pc
 
 from jobs.discretion import start_logging
 from jobs.errors import JobError
+from jobs.model import model_folder
 from jobs.settings import Settings, load_settings
 from jobs.step import StepContext, exit_status, step_main
 from jobs.storage import open_storage
@@ -150,7 +150,7 @@ def model_note(folder: str, run: Run | None) -> ModelNote | None:
     An enriched day may have been classified by another model than the one that the settings name now.
     """
     try:
-        card = ModelCard.load(Path(folder))
+        card = ModelCard.load(model_folder(folder))
     except SerModelError as error:
         log.warning("the report says nothing of the model's accuracy: %s", error)
         return None
