@@ -92,6 +92,10 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
     runs = last_runs(tables["runs"])
     note = model_note(model, runs[-1] if runs else None)
     reports = open_storage(settings.reports, settings)
+    # What a killed writer of these pages left half-written; one that writes now notices, and writes once more.
+    for file in list(reports.files(period.first.isoformat())):
+        if file.path.startswith(f"{period.first.isoformat()}/.{NAMES[period.kind]}"):
+            reports.delete(file.path)
     generated_at = datetime.now(UTC)
     written = 0
     for edition in get_args(Edition):
