@@ -144,6 +144,9 @@ package: setup ## Make the jobs and their environment as one archive that Spark 
 sbom: setup ## Write a bill of materials (CycloneDX) of every locked environment to sbom/.
 	@$(JOBS) -m infra.sbom sbom
 
+audit: setup ## Ask a database of known vulnerabilities (OSV) about every locked package (needs a network).
+	@$(JOBS) -m infra.audit
+
 lock: setup ## Lock every environment anew (needs a package registry).
 	@bash infra/lock.sh
 
