@@ -29,7 +29,7 @@ from jobs.settings import ROOT
 COMPOSE = os.environ.get("CALLMOOD_TEST_COMPOSE", "")
 DAY = date(2026, 11, 20)
 NIGHT = "nightly_emotion_log"
-PORTS = {"AIRFLOW_PORT": "18080", "SPARK_MASTER_PORT": "18081", "S3_PORT": "19000"}
+PORTS = {"AIRFLOW_PORT": "18080", "SPARK_MASTER_PORT": "18081", "S3_PORT": "19000", "DASHBOARD_PORT": "18501"}
 pytestmark = [
     pytest.mark.skipif(not COMPOSE, reason="CALLMOOD_TEST_COMPOSE names no compose command"),
     pytest.mark.timeout(5400),
@@ -202,6 +202,11 @@ def test_a_worker_that_is_stopped_half_way_does_not_stop_the_night(stack: Stack)
     stack.finish(run_id)
     (run,) = [run for run in stack.published() if run["run_id"] not in before]
     assert (run["planned"], run["scored"], run["quarantined"], run["skipped"]) == (24, 19, 3, 2)
+
+
+def test_the_dashboard_answers(stack: Stack) -> None:
+    address = f"http://127.0.0.1:{PORTS['DASHBOARD_PORT']}/_stcore/health"
+    wait_for("the dashboard", lambda: urllib.request.urlopen(address, timeout=60).read() == b"ok")
 
 
 def test_nothing_that_must_not_be_written_can_be(stack: Stack) -> None:

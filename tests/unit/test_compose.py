@@ -20,6 +20,7 @@ SERVICES = {
     "spark-master",
     "spark-worker",
     "s3",
+    "dashboard",
 }
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "infra" / "images" / "Dockerfile").read_text()
@@ -86,7 +87,7 @@ def test_the_example_names_just_the_required_variables_and_gives_none_a_value() 
 @each_service
 def test_who_needs_no_recordings_gets_no_key_to_them(name: str) -> None:
     has_keys = "AWS_SECRET_ACCESS_KEY" in service(name).get("environment", {})
-    assert has_keys == (name in {"airflow-scheduler", "spark-worker", "s3"})
+    assert has_keys == (name in {"airflow-scheduler", "spark-worker", "s3", "dashboard"})
     has_identity_key = "CALLMOOD_IDENTITY_KEY" in service(name).get("environment", {})
     assert has_identity_key == (name == "airflow-scheduler")
 
@@ -114,7 +115,7 @@ def test_every_base_is_the_argument_or_another_stage() -> None:
 
 
 def test_there_is_an_installation_for_each_environment() -> None:
-    assert len(INSTALLATIONS) == 4
+    assert len(INSTALLATIONS) == 5
 
 
 @pytest.mark.parametrize("line", INSTALLATIONS)
@@ -122,6 +123,37 @@ def test_everything_is_installed_from_hashed_locks(line: str) -> None:
     (lock,) = re.findall(r"-r (\S+)", line)
     assert "--require-hashes" in line
     assert "--hash=sha256:" in (ROOT / lock).read_text()
+
+
+def test_the_dashboard_serves_its_container_and_sees_the_warehouse_alone() -> None:
+    """By itself it serves loopback, which nobody outside of the container reaches."""
+    assert "STREAMLIT_SERVER_ADDRESS=0.0.0.0" in STAGES["dashboard"]
+    assert service("dashboard")["volumes"] == ["warehouse:/var/lib/callmood/warehouse"]
+    (port,) = service("dashboard")["ports"]
+    assert port.endswith(":8501") and '"--port", "8501"' in STAGES["dashboard"]
+
+
+def test_code_comes_last_and_from_one_stage() -> None:
+    """A change of the code builds nothing anew that is installed."""
+    for name in ("spark", "airflow", "dashboard"):
+        copied = re.findall(r"^COPY (.*)", STAGES[name], flags=re.MULTILINE)
+        assert "--from=code /opt/callmood ./" in copied
+        installed = [number for number, line in enumerate(copied) if "-environment" in line]
+        assert all(number < copied.index("--from=code /opt/callmood ./") for number in installed)
+
+
+def test_the_steps_that_start_spark_have_their_pool_before_airflow_starts() -> None:
+    (_, _, script) = service("airflow-init")["command"]
+    assert script.startswith("airflow db migrate && airflow pools set spark ")
+    for name in SERVICES:
+        if name.startswith("airflow-"):
+            assert service(name)["environment"]["AIRFLOW__CALLMOOD__SPARK_POOL"] == "spark"
+
+
+def test_one_switch_sends_the_metrics_of_all_of_airflow() -> None:
+    for name in SERVICES:
+        if name.startswith("airflow-"):
+            assert service(name)["environment"]["AIRFLOW__METRICS__OTEL_ON"] == "${AIRFLOW_METRICS_OTEL_ON:-false}"
 
 
 def test_environments_are_made_in_stages_that_no_image_is_built_on() -> None:
