@@ -8,7 +8,8 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA CREMA_D NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH PORTS STACK
+	CALLS RUNS CORPORA CREMA_D NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH PORTS \
+	STACK AIRFLOW_DATABASE
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 # Every target with a line of help; none of them is a file.
@@ -27,7 +28,7 @@ demo: setup ## Run a night on sample calls: [RECORDINGS=folder] [CONTACTS=file] 
 # The local stack (docs/deployment.md).
 RUN_STACK = $(JOBS) -m infra.stack $(if $(STACK),--folder "$$STACK")
 
-up: setup ## Start Airflow, an S3 server and a Spark cluster here, for good: [PORTS=airflow=8090,s3=9100] [STACK=folder].
+up: setup ## Start Airflow, an S3 server and a Spark cluster here, for good: [PORTS=airflow=8090,s3=9100] [STACK=folder] [AIRFLOW_DATABASE=address].
 	@bash infra/setup.sh s3-server
 	@$(RUN_STACK) up $(if $(PORTS),--ports "$$PORTS")
 

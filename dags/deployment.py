@@ -48,6 +48,10 @@ class Deployment:
     aws_profiles
         Which profiles of AWS the jobs' processes use, as JSON (``aws_profiles``): by the duty, score, publish or
         erase; without it all use the credentials that Airflow's tasks have.
+    spark_pool
+        Airflow's pool of the steps that start Spark (``spark_pool``); a pool that is not there starts none.
+    sends_metrics
+        Whether Airflow sends metrics anywhere, by its own section ``[metrics]``.
     """
 
     home: Path
@@ -59,6 +63,8 @@ class Deployment:
     spark_conn_id: str
     emr_serverless: Path | None
     aws_profiles: Mapping[str, str]
+    spark_pool: str
+    sends_metrics: bool
 
     def aws_profile(self, module: str) -> str | None:
         """The profile of AWS that a module of the jobs uses; None: the credentials that the task has."""
@@ -78,4 +84,9 @@ def read_deployment() -> Deployment:
         spark_conn_id=conf.get(SECTION, "spark_conn_id", fallback="spark_default"),
         emr_serverless=home / emr if (emr := conf.get(SECTION, "emr_serverless", fallback="")) else None,
         aws_profiles=json.loads(conf.get(SECTION, "aws_profiles", fallback="{}")),
+        spark_pool=conf.get(SECTION, "spark_pool", fallback="default_pool"),
+        sends_metrics=any(
+            conf.getboolean("metrics", option, fallback=False)
+            for option in ("otel_on", "statsd_on", "statsd_datadog_enabled")
+        ),
     )

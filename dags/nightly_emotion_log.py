@@ -7,7 +7,8 @@ replaces its rows; running two days at once is fine, the same day twice is not (
 
 **Steps.** plan_recordings lists the day; extract_features and classify_emotions (Spark) read the recordings and
 classify the customers' speech; summarize_calls (Spark) makes the tables; validate_tables stops a night whose tables
-break an expectation, before anyone sees them; publish_tables replaces the day; render_report writes the report.
+break an expectation, before anyone sees them; publish_tables replaces the day; render_report writes the report;
+send_metrics sends what the night came to, where Airflow's metrics are on.
 A recording that cannot be scored is quarantined with its reason and stops nothing.
 
 **When it fails.** A transient failure (storage, network, a lost worker) is retried with growing waits. A permanent one
@@ -26,8 +27,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import BaseOperator, CronTriggerTimetable, Param, chain, dag, task
+from airflow.sdk import BaseOperator, CronTriggerTimetable, Param, chain, dag, get_current_context, task
 from deployment import read_deployment
+from run_metrics import send_run_metrics
 from runs import ASSETS, default_args, new_run, run_arguments
 from steps import ProcessStep, spark_step
 
@@ -58,6 +60,13 @@ def nightly_emotion_log() -> None:
         """Decide which day the run computes, and name the run."""
         return new_run(DEPLOYMENT)
 
+    @task
+    def send_metrics() -> None:
+        """Send what the night came to with Airflow's own metrics, where they are on (docs/operations.md)."""
+        context = get_current_context()
+        run = context["ti"].xcom_pull(task_ids="start_night")
+        send_run_metrics(DEPLOYMENT, run, str(context["dag_run"].run_type))
+
     started = start_night()
     night = run_arguments("start_night")
     asked = {"--model": "{{ params.model or '' }}", "--roles": "{{ params.roles or '' }}"}
@@ -77,6 +86,7 @@ def nightly_emotion_log() -> None:
         process("validate_tables"),
         process("publish_tables", arguments={"--accept": "{{ params.accept or '' }}"}, outlets=ASSETS),
         process("render_report"),
+        send_metrics(),
     )
 
 

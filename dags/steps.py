@@ -139,6 +139,7 @@ class SparkStep(SparkSubmitOperator):
             application=str(deployment.home / "jobs" / f"{step}.py"),
             application_args=night,
             conn_id=deployment.spark_conn_id,
+            pool=deployment.spark_pool,
             verbose=False,
             **kwargs,
         )

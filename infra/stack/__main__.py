@@ -10,6 +10,7 @@ import argparse
 import fcntl
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from infra.demo.errors import DemoError
 from infra.demo.local_s3 import upload_folder
 from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
 from infra.night import DAGS, NightFailed, migrate
+from infra.stack.database import check_database, keep_database
 from infra.stack.errors import StackError
 from infra.stack.nights import Nights
 from infra.stack.processes import Started, end, is_running, start
@@ -33,6 +35,7 @@ from infra.stack.services import (
     BUCKETS,
     PORTS,
     S3_PYTHON,
+    SPARK_POOL,
     USER,
     Places,
     Service,
@@ -48,6 +51,8 @@ from jobs.storage import open_storage
 
 UP_S = 300.0
 POLL_S = 1.0
+SPARK_SLOTS = 2
+"""Spark steps at once, until the user changes the pool: one computes while the next one starts."""
 NIGHTLY = (DAGS["night"], "late_recordings")
 """The DAGs that are switched on when the stack is first started; the others wait for whoever wants them."""
 
@@ -119,8 +124,8 @@ class Stack:
                 raise StackError("another make up or make down is at work here; wait until it is done") from None
             yield
 
-    def up(self, asked: Mapping[str, int]) -> None:
-        """Start what does not run, and wait until all is well.
+    def up(self, asked: Mapping[str, int], database: str = "") -> None:
+        """Start what does not run, and wait until all is well; with a database for Airflow, where one is given.
 
         Raises
         ------
@@ -130,6 +135,8 @@ class Stack:
         if not S3_PYTHON.exists():
             raise StackError(f"{S3_PYTHON} is missing: run bash infra/setup.sh s3-server, as make up does")
         prepare(self.places)
+        if database:
+            keep_database(self.places.airflow.home, database)
         with self.alone():
             state = self.read()
             missing = {service.name for service in self.services(state)} - state.running
@@ -153,6 +160,7 @@ class Stack:
 
     def _start_and_wait(self, state: State, missing: set[str], started: dict[str, Started]) -> None:
         table = self.services(state)
+        check_database(self.places.airflow.home)
         with (self.places.logs / "airflow-database.log").open("a") as log:
             variables = next(service.environment for service in table if service.name == "airflow-api")
             migrate(self.places.airflow, variables, log, self.console)
@@ -176,7 +184,7 @@ class Stack:
         self.console.print(f"started {len(started)} services in {time.monotonic() - begun:.0f} s")
 
     def _finish(self, state: State) -> None:
-        """Make the buckets, and switch the nights on once."""
+        """Make the buckets and the pool, and switch the nights on once."""
         client = self.places.open_s3(state.ports).client()
         for bucket in BUCKETS:
             try:
@@ -184,8 +192,9 @@ class Stack:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
                     raise StackError(f"bucket {bucket} could not be made: {error}") from error
+        nights = self.nights(state)
+        nights.make_pool(SPARK_POOL, SPARK_SLOTS)
         if not state.switched_on:
-            nights = self.nights(state)
             for dag in NIGHTLY:
                 nights.switch_on(dag, UP_S)
             self.write(State(state.ports, state.processes, switched_on=True))
@@ -193,6 +202,11 @@ class Stack:
     def _write_environment(self, state: State) -> None:
         lines = [f"{name}={value}" for name, value in job_variables(self.places, state.ports).items()]
         self.places.environment.write_text("\n".join(lines) + "\n")
+        airflow = next(service.environment for service in self.services(state) if service.name == "airflow-scheduler")
+        lines = [
+            f"{name}={shlex.quote(value)}" for name, value in airflow.items() if name.startswith(("AIRFLOW", "OTEL_"))
+        ]
+        self.places.airflow_environment.write_text("\n".join(lines) + "\n")
 
     def log_file(self, name: str) -> Path:
         """Where a service's output goes."""
@@ -298,7 +312,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         match arguments.command:
             case "up":
-                stack.up(arguments.ports)
+                # Not by an argument, which others on this machine could see: it holds a password.
+                stack.up(arguments.ports, os.environ.pop("AIRFLOW_DATABASE", ""))
                 return stack.status()
             case "down":
                 stack.down()

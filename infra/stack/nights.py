@@ -18,6 +18,7 @@ from jobs.storage import Storage
 NIGHT = DAGS["night"]
 POLL_S = 2.0
 NOT_FOUND = 404
+CONFLICT = 409
 
 
 class Nights:
@@ -64,6 +65,14 @@ class Nights:
                     f"Airflow has not read the DAG {dag} within {wait_s:.0f} s; its log airflow-dags.log says why"
                 )
             time.sleep(POLL_S)
+
+    def make_pool(self, name: str, slots: int) -> None:
+        """Make a pool, unless it is there: how many slots that one has is its user's to say."""
+        try:
+            self._ask("pools", "POST", {"name": name, "slots": slots})
+        except HTTPError as error:
+            if error.code != CONFLICT:
+                raise
 
     def trigger(self, call_date: date) -> str:
         """Ask for the night of a day; returns the run's name in Airflow."""

@@ -38,6 +38,8 @@ WORKERS = 2
 WORKER_MEMORY = "2g"
 ANSWER_S = 5.0
 USER = "admin"
+SPARK_POOL = "spark"
+"""Airflow's pool of the steps that start Spark."""
 
 Check = Callable[[], bool]
 
@@ -95,6 +97,11 @@ class Places:
     def environment(self) -> Path:
         """The variables with which the jobs find the stack, for a shell."""
         return self.folder / "environment"
+
+    @property
+    def airflow_environment(self) -> Path:
+        """The variables with which Airflow's own commands find this Airflow, for a shell."""
+        return self.folder / "airflow" / "environment"
 
     @property
     def s3(self) -> Path:
@@ -281,6 +288,7 @@ def services(places: Places, ports: Mapping[str, int], base: Mapping[str, str]) 
     plain = {**kept, "NO_PROXY": direct, "no_proxy": direct, **job_variables(places, ports)}
     airflow = LocalAirflow(places.airflow.home, retry_delay_s=60.0, spark_master=master).environment(plain) | {
         "AIRFLOW__CALLMOOD__TIME_ZONE": _time_zone(places, base),
+        "AIRFLOW__CALLMOOD__SPARK_POOL": SPARK_POOL,
         "AIRFLOW__API__BASE_URL": page,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{page}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
