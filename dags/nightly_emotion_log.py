@@ -65,7 +65,7 @@ def nightly_emotion_log() -> None:
         """Send what the night came to with Airflow's own metrics, where they are on (docs/operations.md)."""
         context = get_current_context()
         run = context["ti"].xcom_pull(task_ids="start_night")
-        send_run_metrics(DEPLOYMENT, run, str(context["dag_run"].run_type))
+        send_run_metrics(DEPLOYMENT, run, context["dag_run"].run_type.value)
 
     started = start_night()
     night = run_arguments("start_night")

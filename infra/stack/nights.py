@@ -82,6 +82,8 @@ class Nights:
     def lines(self, now: datetime) -> list[str]:
         """What runs and how far it is, what ended last, and what is next, a line each."""
         said = [self._running(run, now) for run in self._runs("running", "start_date")]
+        if waiting := self._runs("queued", "run_after", limit=1000):
+            said.append(f"waiting: {len(waiting)} more")
         ended = [run for state in ("success", "failed") for run in self._runs(state, "-end_date", limit=1)]
         if ended:
             last = max(ended, key=lambda run: datetime.fromisoformat(run["end_date"]))

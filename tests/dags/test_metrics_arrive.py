@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,6 +81,21 @@ def test_any_of_airflows_ways_counts(option: str, monkeypatch: pytest.MonkeyPatc
     assert not read_deployment().sends_metrics
     monkeypatch.setenv(f"AIRFLOW__METRICS__{option.upper()}", "True")
     assert read_deployment().sends_metrics
+
+
+def test_the_task_says_which_run_it_is_of_and_how_it_was_started(dagbag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.utils.types import DagRunType
+
+    send_metrics = dagbag.dags["nightly_emotion_log"].get_task("send_metrics").python_callable
+    run = {"call_date": "2026-11-20", "run_id": "run-1"}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: {"start_night": run}[task_ids])
+    context = {"ti": ti, "dag_run": SimpleNamespace(run_type=DagRunType.BACKFILL_JOB)}
+    module = sys.modules[send_metrics.__module__]
+    sent: list[object] = []
+    monkeypatch.setattr(module, "get_current_context", lambda: context)
+    monkeypatch.setattr(module, "send_run_metrics", lambda *given: sent.append(given))
+    send_metrics()
+    assert sent == [(module.DEPLOYMENT, run, "backfill")]
 
 
 def test_they_are_the_nights_last_task(dagbag: Any) -> None:

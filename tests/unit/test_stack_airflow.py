@@ -1,10 +1,11 @@
-"""A database that the user gives for Airflow: kept where only its user reads it, refused where it does not answer."""
+"""The stack's Airflow: its database, tried and kept where only its user reads it; its pool; the nights that wait."""
 
 from __future__ import annotations
 
 import shlex
 import socket
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -107,6 +108,23 @@ def test_a_pool_that_is_there_is_left_as_its_user_made_it(
             nights.make_pool("spark", 2)
     else:
         nights.make_pool("spark", 2)
+
+
+def test_nights_that_wait_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"queued": [{"dag_run_id": f"backfill-{number}"} for number in range(6)]}
+
+    def ask(address: str, *given: object, **more: object) -> object:
+        if address.endswith("/auth/token"):
+            return {"access_token": "t"}
+        if "dagRuns?" in address:
+            return {"dag_runs": runs.get(address.partition("state=")[2].partition("&")[0], [])}
+        return {"is_paused": False, "next_dagrun_run_after": "tomorrow"}
+
+    monkeypatch.setattr(nights_module, "ask", ask)
+    nights = Nights("http://here", "admin", "x", None)  # type: ignore[arg-type]
+    assert nights.lines(datetime.now(UTC)) == ["waiting: 6 more", "next night: tomorrow"]
+    runs.clear()
+    assert nights.lines(datetime.now(UTC)) == ["next night: tomorrow"]
 
 
 def test_airflows_own_commands_find_it_and_no_secret_lies_there(tmp_path: Path) -> None:
