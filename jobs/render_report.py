@@ -24,12 +24,14 @@ import pyarrow.compute as pc
 
 from jobs.discretion import start_logging
 from jobs.errors import JobError
+from jobs.labels import Labels
 from jobs.model import model_folder
 from jobs.settings import Settings, load_settings
 from jobs.step import StepContext, exit_status, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.course import DAYS_BEFORE
+from reporting.judgements import NOTHING_JUDGED, measure, of_model
 from reporting.periods import Period
 from reporting.report import (
     EMOTION_LOG_COLUMNS,
@@ -88,9 +90,11 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
     StorageError
         Where the storage fails, or days are replaced again and again.
     """
-    tables, history = read_period(Warehouse(open_storage(settings.warehouse, settings)), period)
+    warehouse = open_storage(settings.warehouse, settings)
+    tables, history = read_period(Warehouse(warehouse), period)
     runs = last_runs(tables["runs"])
     note = model_note(model, runs[-1] if runs else None)
+    judged = measure(of_model(Labels(warehouse).read(), runs[-1].model_id)) if runs else NOTHING_JUDGED
     reports = open_storage(settings.reports, settings)
     # What a killed writer of these pages left half-written; one that writes now notices, and writes once more.
     for file in list(reports.files(period.first.isoformat())):
@@ -107,6 +111,7 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
             history=history,
             time_zone=settings.time_zone,
             model=note,
+            judged=judged,
         ).encode()
         path = page_path(period, edition)
         reports.write(path, page)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.stats import norm
 
 FLAGGED = "angry"
@@ -88,11 +89,16 @@ class Measured:
         Of an annotator and the model, on the segments that two annotators judged, or on all where none were.
     """
 
-    judged: int
-    precision: Share | None
-    recall: Share | None
-    annotators: Agreement | None
-    model: Agreement | None
+    judged: int = 0
+    precision: Share | None = None
+    recall: Share | None = None
+    annotators: Agreement | None = None
+    model: Agreement | None = None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there were enough judgements for any figure."""
+        return any(each is not None for each in (self.precision, self.recall, self.annotators, self.model))
 
     @property
     def sentences(self) -> Sequence[str]:
@@ -112,6 +118,14 @@ class Measured:
         if self.model is not None:
             said.append(f"An annotator and the model name the same emotion in {_agreed(self.model)}.")
         return said
+
+
+NOTHING_JUDGED = Measured()
+
+
+def of_model(labels: pa.Table, model_id: str) -> pa.Table:
+    """The judgements of a model's segments: those of another say nothing of it."""
+    return labels.filter(pc.field("model_id") == model_id)
 
 
 def measure(labels: pa.Table) -> Measured:

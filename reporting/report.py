@@ -25,6 +25,8 @@ from markupsafe import Markup
 from reporting import figures, words
 from reporting.course import PATH, Course, HourMean, MoodPath, by_hour, course, mood_paths
 from reporting.figures import IndexRow, MoodBar, Speech, TimeMark
+from reporting.judgements import FEWEST as FEWEST_JUDGED
+from reporting.judgements import NOT_YET, NOTHING_JUDGED, Measured
 from reporting.measures import FEWEST_CALLS, Mean, too_few
 from reporting.periods import Period
 from schemas import definitions as d
@@ -755,6 +757,7 @@ def render_page(
     history: pa.Table | None = None,
     time_zone: str = "UTC",
     model: ModelNote | None = None,
+    judged: Measured = NOTHING_JUDGED,
 ) -> str:
     """Render the report on a day, a week or a month.
 
@@ -774,6 +777,8 @@ def render_page(
         IANA name of the zone in which times are shown.
     model
         What is known of the model; without it the page says only what holds for any.
+    judged
+        What people's judgements say of the model that classified the last day.
 
     Returns
     -------
@@ -811,6 +816,9 @@ def render_page(
             generated_at=generated_at,
             time_zone=time_zone,
             model=model,
+            judged=judged,
+            fewest_judged=FEWEST_JUDGED,
+            not_yet=NOT_YET,
             never_evaluated=() if model is None else never_evaluated(view.languages, model),
             local=local,
             call_start=call_start,

@@ -15,7 +15,7 @@ from jobs.labels import Label
 from reporting.dashboard.playback import heard_piece
 from reporting.dashboard.sampling import Drawn, draw
 from reporting.dashboard.shared import Chosen, labels, tables
-from reporting.judgements import FEWEST, NOT_YET, measure
+from reporting.judgements import FEWEST, NOT_YET, measure, of_model
 from reporting.words import percent
 from ser_model.taxonomy import MOOD
 
@@ -138,8 +138,7 @@ def _measured() -> None:
     st.subheader("What the judgements say")
     found = labels().read()
     for model_id in sorted(found["model_id"].unique().to_pylist(), reverse=True):
-        of_model = found.filter(found["model_id"].to_numpy(zero_copy_only=False) == model_id)
-        measured = measure(of_model)
+        measured = measure(of_model(found, model_id))
         st.markdown(f"**Model {model_id}**, {measured.judged} segments judged")
         for sentence in measured.sentences:
             st.markdown(f"- {sentence}")

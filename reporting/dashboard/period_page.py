@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from reporting.dashboard import charts
-from reporting.dashboard.shared import Chosen, few, in_words, tables
-from reporting.dashboard.tables import MIN_GROUP
+from reporting.dashboard.shared import Chosen, few, in_words, labels, tables
+from reporting.dashboard.tables import MIN_GROUP, Filter
+from reporting.judgements import FEWEST, NOT_YET, measure, of_model
 from reporting.words import number, percent
 
 
@@ -33,6 +34,7 @@ def show() -> None:
         "what chance does between calls, not how often the model is wrong (page Judge). "
         f"Figures of fewer than {MIN_GROUP} calls are not shown."
     )
+    st.markdown(_how_right(chosen))
     days = tables().over_days(chosen)
     if len(days) > 1:
         st.subheader("Day by day")
@@ -55,6 +57,18 @@ def show() -> None:
     for name, figures in (("queue", by_queue), ("team", by_team), ("hour", by_hour), ("day", days)):
         with st.expander(f"Table by {name}", expanded=name == "queue"):
             st.dataframe(in_words(figures, name), hide_index=True)
+
+
+def _how_right(chosen: Filter) -> str:
+    """What judgements say of the model that heard the period's last published day."""
+    model_id = str(tables().publications(chosen)["model_id"].iloc[-1])
+    measured = measure(of_model(labels().read(), model_id))
+    if measured.says_something:
+        return f"By people who listened, of the model {model_id}: {' '.join(measured.sentences)}"
+    return (
+        f"The model {model_id} is {NOT_YET}: {measured.judged} of its segments are judged, and from {FEWEST} on it is "
+        "(page Judge)."
+    )
 
 
 def _value(value: float) -> float | None:

@@ -77,6 +77,7 @@ def go(page: Tab, title: str) -> None:
 
 def test_a_queue_is_chosen_and_a_call_opened_and_heard(page: Tab, center: Path) -> None:
     of_queue = Tables(LocalStorage(center / "warehouse")).total(Filter(LAST, LAST, ("Billing",)))
+    page.sees("is not yet measured on your calls: 0 of its segments are judged")
     everything = f"'{made_center.CALLS}'"
     scored = "[...document.querySelectorAll('[data-testid=stMetricValue]')].at(-1)?.innerText.trim()"
     page.wait(f"{scored} == {everything}")

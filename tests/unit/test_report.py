@@ -21,6 +21,7 @@ from rich.console import Console
 
 from infra.demo.summary import print_summary
 from jobs import render_report
+from jobs.labels import Label, Labels
 from jobs.settings import ROOT, load_settings
 from jobs.staging import RunSpec, RunStaging
 from jobs.step import StepContext
@@ -666,6 +667,37 @@ def test_the_report_says_nothing_of_another_model_than_the_days(
     assert "the day was classified by m-1-00000000, and CALLMOOD_MODEL is research-" in caplog.text
     card = ModelCard.load(Path(shipped))
     assert render_report.model_note(shipped, replace(run, model_id=card.model_id)) == note
+
+
+def judged(tables: Mapping[str, pa.Table], model_id: str, right: int, n: int) -> list[Label]:
+    """Judgements of segments that the model calls angry, of which so many were."""
+    contact = tables["calls"]["contact_id"][0].as_py()
+    heard = [("angry", "negative") if number < right else ("sad", "negative") for number in range(n)]
+    return [
+        Label(
+            DAY, contact, "customer", float(number), number + 2.0, *said, "heron", "flagged", 3.0, *view, GENERATED_AT
+        )
+        for number, said in enumerate(heard)
+        for view in [(model_id, "angry", 0.7)]
+    ]
+
+
+def test_the_report_says_how_right_the_days_model_was_by_those_who_listened(
+    tables: dict[str, pa.Table], place: Path
+) -> None:
+    context = published(place, DAY, tables)
+    labels = Labels(LocalStorage(place / "warehouse"))
+    for label in judged(tables, "another-model", 30, 30) + judged(tables, "m-1-00000000", 22, 29):
+        labels.add(label)
+    names = (f"{DAY}/nightly.html", f"{DAY}/nightly-summary.html")
+
+    def says(sentence: str) -> bool:
+        render_report.run(context)
+        return all(sentence in " ".join(Page(files(place)[name].decode()).text.split()) for name in names)
+
+    assert says("It is not yet measured on your calls: 29 of its segments are judged, and from 30 on it is.")
+    labels.add(replace(judged(tables, "m-1-00000000", 0, 1)[0], start_s=99.0))
+    assert says("without the model's view: Of 30 flagged segments heard, 22 were really angry: 73% (56 to 86). Recall")
 
 
 def run_figures(runs: pa.Table) -> RunFigures:
