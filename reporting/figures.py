@@ -132,12 +132,16 @@ class IndexRow:
 
 @dataclass(frozen=True)
 class TimeMark:
-    """A mark of a chart over time: what it is of, the mean index, why there is none, and whether it is the matter."""
+    """A mark of a chart over time: what it is of, the mean index, why there is none, and whether it is the matter.
+
+    ``begins`` says what is another from this mark on, such as the model.
+    """
 
     label: str
     index: Mean
     said: str = ""
     stressed: bool = True
+    begins: str = ""
 
 
 def mood_of(emotion: str) -> str:
@@ -320,7 +324,8 @@ def time_chart(
 ) -> Markup:
     """Draw mean indices with their intervals over time, from left to right.
 
-    A mark without a mean is a cross at the bottom, so that nothing is taken for no change.
+    A mark without a mean is a cross at the bottom, so that nothing is taken for no change. Where something begins,
+    there is a dotted line.
 
     Parameters
     ----------
@@ -343,6 +348,9 @@ def time_chart(
         axes.axhline(neutral, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     for place, mark in enumerate(marks):
         color = _ACCENT if mark.stressed else _MUTED
+        if mark.begins:
+            axes.axvline(place - 0.5, color=_MUTED, linewidth=1.5, linestyle=(0, (1, 2)))
+            axes.text(place - 0.4, top, mark.begins, color=_MUTED, fontsize=10, va="top", ha="left")
         if mark.index.mean is None:
             axes.plot([place], [bottom + 0.03 * (top - bottom)], "x", color=_MUTED, markersize=5, clip_on=False)
             continue
@@ -363,9 +371,10 @@ def time_chart(
 
 def _mean_in_words(mark: TimeMark) -> str:
     index = mark.index
+    begins = f"{mark.begins} from here on, " if mark.begins else ""
     if index.mean is None:
-        return mark.said or "no calls"
-    return f"{index.mean:.0f}" + (f" ({index.low:.0f} to {index.high:.0f})" if index.low is not None else "")
+        return begins + (mark.said or "no calls")
+    return f"{begins}{index.mean:.0f}" + (f" ({index.low:.0f} to {index.high:.0f})" if index.low is not None else "")
 
 
 def _interval(row: IndexRow) -> str:

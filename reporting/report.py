@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from reporting import figures, words
-from reporting.course import PATH, Course, HourMean, MoodPath, by_hour, course, mood_paths
+from reporting.course import DAYS_BEFORE, PATH, Course, HourMean, MoodPath, by_hour, course, mood_paths
+from reporting.drift import MUCH, NOTABLE, Profile, drift
 from reporting.figures import IndexRow, MoodBar, Speech, TimeMark
 from reporting.judgements import FEWEST as FEWEST_JUDGED
 from reporting.judgements import NOT_YET, NOTHING_JUDGED, Measured
@@ -43,6 +44,7 @@ EMOTION_LOG_COLUMNS = ("contact_id", "role", "start_s", "end_s", "emotion", "con
 """What the report needs of emotion_log, and of the calls to hear only."""
 
 NO_QUEUE = "no queue"
+NEW_MODEL = "another model"
 _STRETCHES = 16
 _NICE_SECONDS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -758,6 +760,7 @@ def render_page(
     time_zone: str = "UTC",
     model: ModelNote | None = None,
     judged: Measured = NOTHING_JUDGED,
+    profiles: Mapping[date, Profile] | None = None,
 ) -> str:
     """Render the report on a day, a week or a month.
 
@@ -779,6 +782,8 @@ def render_page(
         What is known of the model; without it the page says only what holds for any.
     judged
         What people's judgements say of the model that classified the last day.
+    profiles
+        What the data of the period's days and of those before it look like, as for `reporting.drift.drift`.
 
     Returns
     -------
@@ -788,6 +793,8 @@ def render_page(
     zone = ZoneInfo(time_zone)
     daily = tables["satisfaction_daily"]
     how = course(daily if history is None else pa.concat_tables([history.select(daily.column_names), daily]), period)
+    moved = drift(profiles or {}, period, DAYS_BEFORE)
+    changed = frozenset(each.day for each in moved.changes)
     hours = () if view.total.few else by_hour(tables["calls"], zone)
     charted = [group for group in (view.total, *view.queues) if group.index_mean is not None][: QUEUES_IN_CHARTS + 1]
     paths = () if view.total.few else mood_paths(tables["calls"], [(group.name, group.queue) for group in view.queues])
@@ -808,6 +815,10 @@ def render_page(
             period=period,
             headline=headline(view, period, how),
             how=how,
+            drift=moved,
+            notable=NOTABLE,
+            much=MUCH,
+            new_model=changed,
             hours=hours,
             paths=paths,
             path_points=list(PATH.items()),
@@ -825,7 +836,7 @@ def render_page(
             definitions=d,
             fewest=FEWEST_CALLS,
             figures=figures,
-            charts=_charts(tuple(charted), how, hours),
+            charts=_charts(tuple(charted), how, hours, changed),
             charted=len(charted),
             uncharted=sum(group.index_mean is not None for group in view.queues) + 1 - len(charted),
             timelines={each.rank: _timeline(each, call_start(each.call.started_at)) for each in view.to_hear},
@@ -847,14 +858,17 @@ class Charts:
 
 # Drawing takes most of the time that a page takes, and both editions show the same pictures.
 @lru_cache(maxsize=1)
-def _charts(groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...]) -> Charts:
+def _charts(groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...], new_model: frozenset[date]) -> Charts:
     bars = [MoodBar(group.name, group.moods.stacked) for group in groups if group.moods is not None]
     rows = [
         IndexRow(group.name, group.index_mean, group.index_low, group.index_high)
         for group in groups
         if group.index_mean is not None
     ]
-    days = [TimeMark(f"{each.day:%-d %b}", each.index, each.said, each.in_period) for each in how.days]
+    days = [
+        TimeMark(f"{each.day:%-d %b}", *(each.index, each.said, each.in_period), NEW_MODEL * (each.day in new_model))
+        for each in how.days
+    ]
     usual = None if how.usual is None else (how.usual.low, how.usual.high)
     of_hours = [TimeMark(f"{each.hour}:00", each.index, "too few calls" if each.few else "") for each in hours]
     neutral = d.INDEX_NEUTRAL
