@@ -142,6 +142,9 @@ docs: setup ## Write the pages of docs/ that are made from the code (formats.md 
 package: setup ## Make the jobs and their environment as one archive that Spark takes, in OUT=folder (dist).
 	@$(JOBS) -m infra.package "$${OUT:-dist}"
 
+shadow: setup ## Score the published day DATE=YYYY-MM-DD with another model, MODEL=folder, publish nothing, and say what would change: [FORMAT=csv|json].
+	@$(JOBS) -m infra.shadow --call-date "$$DATE" --model "$$MODEL" $(if $(FORMAT),--format "$$FORMAT")
+
 sbom: setup ## Write a bill of materials (CycloneDX) of every locked environment to sbom/.
 	@$(JOBS) -m infra.sbom sbom
 
