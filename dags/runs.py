@@ -17,6 +17,8 @@ TABLES = (
     "calls",
     "call_events",
     "surveys",
+    "topics",
+    "topic_emotions",
     "satisfaction_daily",
     "quarantine",
     "runs",

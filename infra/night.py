@@ -356,6 +356,7 @@ def what_changed(run: RunStaging) -> str:
             ("moved_contacts", ("contact that is of another day", "contacts that are of another day")),
             ("changed_events", ("contact with other call events", "contacts with other call events")),
             ("changed_surveys", ("new or other survey answer",)),
+            ("changed_topics", ("contact with other topics", "contacts with other topics")),
             ("opted_out", ("recording withdrawn for an opt-out", "recordings withdrawn for opt-outs")),
         )
         if counts[name]

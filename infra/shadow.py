@@ -94,8 +94,8 @@ def in_words(found: Comparison, console: Console) -> None:
     for group in found.groups:
         shares, change = _interval(group.changed_share, 100, "%"), _interval(group.index_change, 1, "")
         counts = (group.newly_flagged, group.no_longer_flagged)
-        row = (words.printable(group.name), group.calls, group.segments, shares, change, *counts)
-        groups.add_row(*map(str, row))
+        figures = (group.calls, group.segments, shares, change, *counts)
+        groups.add_row(words.printable(group.name), *map(str, figures))
     console.print(groups)
     calls = Table("contact", "queue", "another emotion", "index", "flagged", "reasons before", "reasons after")
     for call in found.calls[:CALLS_SHOWN]:

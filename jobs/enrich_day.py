@@ -1,9 +1,9 @@
-"""enrich_day: a published day joined with the records, events and surveys that came later, as a new run's staging.
+"""enrich_day: a published day joined with the records and sidecars that came later, as a new run's staging.
 
-Reads the day's published tables in one view, and contact records, call events, surveys and opt-outs anew from their
-places. summarize_calls, validate_tables, publish_tables and render_report of the same run follow: they make ``calls``
-and ``satisfaction_daily`` again, by today's formulas, and replace the day. Reads no recording and needs none to be
-there: what was heard in them stands in the published tables.
+Reads the day's published tables in one view, and contact records, call events, surveys, topics and opt-outs anew from
+their places. summarize_calls, validate_tables, publish_tables and render_report of the same run follow: they make
+``calls``, ``topic_emotions`` and ``satisfaction_daily`` again, by today's formulas, and replace the day. Reads no
+recording and needs none to be there: what was heard in them stands in the published tables.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ STEP = "enrich_day"
 OPTED_OUT, MISPLACED = "opted_out", "misplaced"
 
 CONTACTS, RECORDINGS, QUARANTINE = TABLES["contacts"], TABLES["recordings"], TABLES["quarantine"]
-EMOTION_LOG, CALL_EVENTS, SURVEYS = TABLES["emotion_log"], TABLES["call_events"], TABLES["surveys"]
+EMOTION_LOG, CALL_EVENTS = TABLES["emotion_log"], TABLES["call_events"]
+SURVEYS, TOPICS = TABLES["surveys"], TABLES["topics"]
 _OF_THE_OBJECT = RECORDINGS.schema.names[: RECORDINGS.schema.names.index("status")]
 _NEVER = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), CONTACTS.schema.field("record_updated_at").type)
 
@@ -52,6 +53,7 @@ class Day:
     quarantine: pa.Table
     call_events: pa.Table
     surveys: pa.Table
+    topics: pa.Table
 
 
 def run(context: StepContext) -> Mapping[str, float]:
@@ -186,12 +188,14 @@ def join(
     told, heard = (published.call_events.filter(pc.field("source") == source) for source in ("sidecar", "recording"))
     events, with_events = joined(CALL_EVENTS, told, _without(found["sidecar_events"], gone))
     surveys, with_surveys = joined(SURVEYS, published.surveys, _without(found["surveys"], gone))
+    topics, with_topics = joined(TOPICS, published.topics, _without(found["topics"], gone))
     enriched = Day(
         contacts=_sorted(CONTACTS, contacts),
         recordings=_sorted(RECORDINGS, dated(recordings, contacts)),
         quarantine=requeued(_of_quarantined(published.quarantine, recordings), contacts),
         call_events=_sorted(CALL_EVENTS, _without(pa.concat_tables([events, heard]), gone)),
         surveys=_sorted(SURVEYS, _without(surveys, gone)),
+        topics=_sorted(TOPICS, _without(topics, gone)),
     )
     return enriched, {
         "new_records": len(changed - known),
@@ -199,6 +203,7 @@ def join(
         "moved_contacts": len(moved & known),
         "changed_events": len(with_events),
         "changed_surveys": len(with_surveys),
+        "changed_topics": len(with_topics),
         "opted_out": n_opted_out,
     }
 

@@ -282,6 +282,8 @@ def in_words(found: Mapping[str, Any]) -> str:
         ),
         ("call_events", "hold, transfer or pause"),
         ("surveys", "survey answer"),
+        ("topics", "stretch of a call with what it was about"),
+        ("topic_emotions", "topic of a call with estimates of the emotions in it"),
         ("quarantine", "recording that could not be read"),
         (LABELS.name, "judgement by somebody who listened to a stretch of a call"),
     ):

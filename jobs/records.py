@@ -1,4 +1,4 @@
-"""What a day's records say: contact records, call events and survey answers, read together and made staged tables.
+"""What a day's records say: contact records, call events, survey answers and topics, read together, made staged tables.
 
 The one way in which planning and enrichment come to records; docs/records.md is its page.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 from jobs.contacts import ContactRecord, contact_day, contacts_table, read_contacts
-from jobs.sidecars import CallEvent, Survey, read_events, read_surveys
+from jobs.sidecars import CallEvent, Survey, Topic, read_events, read_surveys, read_topics
 from schemas import TABLES
 from schemas.staging import SIDECAR_EVENTS
 
@@ -26,6 +26,7 @@ log = logging.getLogger("callmood.records")
 
 CONTACTS = TABLES["contacts"]
 SURVEYS = TABLES["surveys"]
+TOPICS = TABLES["topics"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,19 @@ class DayRecords:
         The call events of each contact.
     surveys
         The newest survey answer of each contact.
+    topics
+        The topics of each contact.
     counts
         What was wrong or superseded: bad_contact_records, bad_contact_fields, superseded_contact_records, bad_events,
-        bad_surveys, bad_survey_fields, unreadable_files (of events and surveys), and unknown_events and
-        unknown_surveys, whose contacts have no record here (where there are records).
+        bad_surveys, bad_survey_fields, bad_topics, unreadable_files (but for contact records), and unknown_events,
+        unknown_surveys and unknown_topics, whose contacts have no record here (where there are records).
     """
 
     contacts: Mapping[str, ContactRecord]
     left_out: Set[str]
     events: Mapping[str, Sequence[CallEvent]]
     surveys: Mapping[str, Survey]
+    topics: Mapping[str, Sequence[Topic]]
     counts: Mapping[str, int]
 
     def tables(
@@ -80,7 +84,8 @@ class DayRecords:
         Returns
         -------
         By the tables' names: ``contacts``, the records of these contacts and the others of the day;
-        ``sidecar_events`` and ``surveys``, those of the same contacts. Each conforms to its schema and is sorted.
+        ``sidecar_events``, ``surveys`` and ``topics``, those of the same contacts. Each conforms to its schema and is
+        sorted.
         """
         import pyarrow as pa
 
@@ -110,20 +115,27 @@ class DayRecords:
             for contact_id in sorted(contacts & self.surveys.keys())
             for survey in (self.surveys[contact_id],)
         ]
+        topics = [
+            {**every, **asdict(topic)}
+            for contact_id in sorted(contacts & self.topics.keys())
+            for topic in self.topics[contact_id]
+        ]
         return {
             CONTACTS.name: contacts_table(records, call_date, run_id, settings),
             SIDECAR_EVENTS.name: SIDECAR_EVENTS.conform(pa.Table.from_pylist(events, schema=SIDECAR_EVENTS.schema)),
             SURVEYS.name: SURVEYS.conform(pa.Table.from_pylist(surveys, schema=SURVEYS.schema)),
+            TOPICS.name: TOPICS.conform(pa.Table.from_pylist(topics, schema=TOPICS.schema)),
         }
 
 
 def read_day_records(settings: Settings, days: Sequence[date], *, contacts_needed: bool = True) -> DayRecords:
-    """Read contact records, events and surveys of the places of some days.
+    """Read contact records, events, surveys and topics of the places of some days.
 
     Parameters
     ----------
     settings
-        ``contacts``, ``events`` and ``surveys`` name the places, whose strftime codes are filled with each day.
+        ``contacts``, ``events``, ``surveys`` and ``topics`` name the places, whose strftime codes are filled with each
+        day.
     days
         UTC dates.
     contacts_needed
@@ -141,7 +153,9 @@ def read_day_records(settings: Settings, days: Sequence[date], *, contacts_neede
     contacts = read_contacts(settings, days, needed=contacts_needed)
     events = read_events(settings, days)
     surveys = read_surveys(settings, days)
-    known = contacts.by_contact.keys() if settings.contacts else events.by_contact.keys() | surveys.by_contact.keys()
+    topics = read_topics(settings, days)
+    told = events.by_contact.keys() | surveys.by_contact.keys() | topics.by_contact.keys()
+    known = contacts.by_contact.keys() if settings.contacts else told
     counts = {
         "bad_contact_records": contacts.bad_rows,
         "bad_contact_fields": contacts.bad_fields,
@@ -149,8 +163,11 @@ def read_day_records(settings: Settings, days: Sequence[date], *, contacts_neede
         "bad_events": events.bad_rows,
         "bad_surveys": surveys.bad_rows,
         "bad_survey_fields": surveys.bad_fields,
-        "unreadable_files": events.unreadable_files + surveys.unreadable_files,
+        "bad_topics": topics.bad_rows,
+        "unreadable_files": events.unreadable_files + surveys.unreadable_files + topics.unreadable_files,
         "unknown_events": sum(len(found) for contact, found in events.by_contact.items() if contact not in known),
         "unknown_surveys": len(surveys.by_contact.keys() - known),
+        "unknown_topics": sum(len(found) for contact, found in topics.by_contact.items() if contact not in known),
     }
-    return DayRecords(contacts.by_contact, contacts.left_out, events.by_contact, surveys.by_contact, counts)
+    sidecars = (events.by_contact, surveys.by_contact, topics.by_contact)
+    return DayRecords(contacts.by_contact, contacts.left_out, *sidecars, counts)

@@ -142,6 +142,11 @@ class Settings(StoreSettings):
     surveys: str | None = Field(
         None, description="survey answers (contact_id, score, answered_at): a place as for contacts"
     )
+    topics: str | None = Field(
+        None,
+        description="what a call was about from when to when (contact_id, start_s, end_s, topic): a place as for "
+        "contacts",
+    )
     records_time_zone: str = Field(
         "UTC", description="the IANA time zone of times in records, events and surveys that name no zone themselves"
     )
@@ -292,7 +297,7 @@ class Settings(StoreSettings):
             raise ValueError(f"{zone!r} is no IANA time zone; expected one such as Europe/Berlin")
         return zone
 
-    @field_validator("contacts", "events", "surveys", "opt_outs")
+    @field_validator("contacts", "events", "surveys", "topics", "opt_outs")
     @classmethod
     def _records_place(cls, place: str | None) -> str | None:
         return place and cls._one_place(place)

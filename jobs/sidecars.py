@@ -1,4 +1,4 @@
-"""Sidecars: what other systems know of a contact, call events and survey answers, by contact id.
+"""Sidecars: what other systems know of a contact, call events, survey answers and topics, by contact id.
 
 They are optional and come late: a place where there is nothing is no error, and a file that cannot be read is left out;
 enrichment takes in what comes later. Knows nothing of files (`jobs.tabular`) and days (`jobs.records`).
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
-from jobs.fields import ID, MOMENT, NUMBER, SECONDS, Field, FieldReader, Type, WrongValue
+from jobs.fields import ID, MOMENT, NAME, NUMBER, SECONDS, Field, FieldReader, Type, WrongValue
 from jobs.settings import Settings
 from jobs.tabular import BadRow, Complain, Reading, Row, kind_of, read_places
 from schemas.call_events import KINDS
@@ -42,6 +42,16 @@ class Survey:
     answered_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a call was about from when to when, in seconds from the recording's start."""
+
+    contact_id: str
+    topic: str
+    start_s: float
+    end_s: float
+
+
 @dataclass(frozen=True)
 class CallEvents:
     """The events of each contact in the order of their starts, and how much was wrong."""
@@ -58,6 +68,15 @@ class Surveys:
     by_contact: Mapping[str, Survey]
     bad_rows: int = 0
     bad_fields: int = 0
+    unreadable_files: int = 0
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of each contact in the order of their starts, and how much was wrong."""
+
+    by_contact: Mapping[str, tuple[Topic, ...]]
+    bad_rows: int = 0
     unreadable_files: int = 0
 
 
@@ -83,6 +102,12 @@ EVENT_FIELDS = (
     Field("kind", Type(f"one of {', '.join(KINDS)}", _kind), ("kind",), required=True),
     Field("start_s", SECONDS, ("start_s",), required=True),
     Field("end_s", SECONDS, ("end_s",)),
+)
+TOPIC_FIELDS = (
+    CONTACT,
+    Field("topic", NAME, ("topic",), required=True),
+    Field("start_s", SECONDS, ("start_s",), required=True),
+    Field("end_s", SECONDS, ("end_s",), required=True),
 )
 SURVEY_FIELDS = (
     CONTACT,
@@ -144,6 +169,43 @@ def read_surveys(settings: Settings, days: Iterable[date]) -> Surveys:
     reading = read_places(settings.surveys, days, settings, reader.columns, take)
     _say_what_is_missing("survey answers", reading)
     return Surveys(by_contact, reading.bad_rows, reading.bad_fields, len(reading.unreadable))
+
+
+def read_topics(settings: Settings, days: Iterable[date]) -> Topics:
+    """Read the topics of some days; stretches of one contact and topic that overlap or touch are made one.
+
+    Parameters
+    ----------
+    settings
+        ``topics`` names the place; no topics where it is not set.
+    days
+        UTC dates.
+    """
+    if settings.topics is None:
+        return Topics({})
+    reader = FieldReader(TOPIC_FIELDS, ZoneInfo(settings.records_time_zone))
+    found: dict[str, set[Topic]] = {}
+
+    def take(row: Row, _: Complain) -> None:
+        topic = Topic(**reader.read(row, _refuse))
+        if topic.end_s <= topic.start_s:
+            raise BadRow("found an end that is not after the start, expected end_s after start_s")
+        found.setdefault(topic.contact_id, set()).add(topic)
+
+    reading = read_places(settings.topics, days, settings, reader.columns, take)
+    _say_what_is_missing("topics", reading)
+    by_contact = {contact_id: _merged(topics) for contact_id, topics in found.items()}
+    return Topics(by_contact, reading.bad_rows, len(reading.unreadable))
+
+
+def _merged(topics: Iterable[Topic]) -> tuple[Topic, ...]:
+    merged: list[Topic] = []
+    for each in sorted(topics, key=lambda topic: (topic.topic, topic.start_s)):
+        if merged and merged[-1].topic == each.topic and each.start_s <= merged[-1].end_s:
+            merged[-1] = replace(merged[-1], end_s=max(merged[-1].end_s, each.end_s))
+        else:
+            merged.append(each)
+    return tuple(sorted(merged, key=lambda topic: (topic.start_s, topic.topic)))
 
 
 def _refuse(problem: str) -> NoReturn:

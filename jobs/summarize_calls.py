@@ -3,8 +3,8 @@
 Of a night it first settles every recording's outcome: it reads the staged plan, what was heard and what was
 classified, and writes ``recordings``, ``quarantine`` (an outcome a planned object) and ``call_events`` (those that
 sidecars told, and the pauses that were heard). An enrichment has these from what is published. Of both it then
-writes ``calls`` and ``satisfaction_daily`` (jobs/summary.py), and the expected survey scores where a calibration is
-kept.
+writes ``calls``, ``satisfaction_daily`` and ``topic_emotions`` (jobs/summary.py), and the expected survey scores where
+a calibration is kept.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from schemas.staging import CALL_AUDIO, PLAN, SIDECAR_EVENTS
 
 RECORDINGS, QUARANTINE = TABLES["recordings"], TABLES["quarantine"]
 CALL_EVENTS, SURVEYS = TABLES["call_events"], TABLES["surveys"]
+TOPICS, TOPIC_EMOTIONS = TABLES["topics"], TABLES["topic_emotions"]
 SUMMARIZED = ("emotion_log", "recordings", "contacts", "call_events", "surveys")
 
 _MODEL_ERROR = "the model returned no numbers for a segment of it; the log of classify_emotions says which kind"
@@ -38,7 +39,7 @@ _MODEL_ERROR = "the model returned no numbers for a segment of it; the log of cl
 def run(context: StepContext) -> Mapping[str, float]:
     """Summarize the day; returns the counts planned, scored, quarantined, skipped and the call hours scored."""
     from jobs.spark import read_staged, spark_session, write_staged
-    from jobs.summary import summarize
+    from jobs.summary import summarize, summarize_topics
 
     settings, staging = context.settings, context.staging
     if staging.run_spec().kind == "night":
@@ -48,7 +49,8 @@ def run(context: StepContext) -> Mapping[str, float]:
         quarantine = carry_forward(quarantine, before)
         staging.write_table(QUARANTINE, with_given_up(quarantine, settings.quarantine_attempts))
         staging.write_table(CALL_EVENTS, without_opted_out(events(staging, recordings), recordings))
-        staging.write_table(SURVEYS, without_opted_out(staging.read_table(SURVEYS), recordings))
+        for table in (SURVEYS, TOPICS):
+            staging.write_table(table, without_opted_out(staging.read_table(table), recordings))
 
     spark = spark_session("callmood summarize_calls", settings)
     # Each is read by several parts of the queries, and reading passes through Python: once is enough.
@@ -58,6 +60,12 @@ def run(context: StepContext) -> Mapping[str, float]:
     )
     n_calls = write_staged(calls, staging, TABLES["calls"])
     write_staged(satisfaction_daily, staging, TABLES["satisfaction_daily"])
+    if staging.manifest(TOPICS).rows:
+        heard = {name: tables[name] for name in ("emotion_log", "recordings")}
+        topics = read_staged(spark, staging, TOPICS)
+        write_staged(summarize_topics(spark, **heard, topics=topics, run_id=context.run_id), staging, TOPIC_EMOTIONS)
+    else:  # a query that Spark has not seen takes seconds to be planned
+        staging.write_table(TOPIC_EMOTIONS, TOPIC_EMOTIONS.empty())
     spark.stop()
     expect_scores(staging, open_storage(settings.warehouse, settings))
 

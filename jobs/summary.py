@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from schemas import definitions
 from schemas.calls import TABLE as CALLS
 from schemas.satisfaction_daily import TABLE as SATISFACTION_DAILY
+from schemas.topic_emotions import TABLE as TOPIC_EMOTIONS
 from ser_model.taxonomy import EMOTIONS
 
 if TYPE_CHECKING:
@@ -101,6 +102,16 @@ def summarize_daily(
     return _by_schema(spark.sql(_query("satisfaction_daily"), args=parameters), SATISFACTION_DAILY)
 
 
+def summarize_topics(
+    spark: SparkSession, *, emotion_log: DataFrame, recordings: DataFrame, topics: DataFrame, run_id: str
+) -> DataFrame:
+    """Compute ``topic_emotions`` of one day; the parameters are as those of `summarize`."""
+    for name, frame in {"emotion_log": emotion_log, "recordings": recordings, "topics": topics}.items():
+        frame.createOrReplaceTempView(name)
+    query = _query("topic_emotions").format(**_expressions())
+    return _by_schema(spark.sql(query, args={"run_id": run_id}), TOPIC_EMOTIONS)
+
+
 def _query(name: str) -> str:
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
@@ -129,6 +140,9 @@ def _expressions() -> dict[str, str]:
         "feeling_squared": _weighted_sum((emotion, feeling[emotion] ** 2) for emotion in EMOTIONS),
         "feeling_negative": _weighted_sum((emotion, feeling[emotion]) for emotion in negative),
         "emotion_means": ", ".join(means),
+        "mean_probabilities": ", ".join(
+            f"round(sum(p_{emotion} * length_s) / sum(length_s), 6) AS p_{emotion}" for emotion in EMOTIONS
+        ),
         "mood_quarters": ",\n        ".join(quarters),
     }
 

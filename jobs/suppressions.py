@@ -209,10 +209,10 @@ class Suppressions:
     # Records
 
     def in_records(self, records: DayRecords) -> set[str]:
-        """The erased contacts that records, events or surveys are of."""
+        """The erased contacts that records, events, surveys or topics are of."""
         if not self:
             return set()
-        told = {*records.contacts, *records.left_out, *records.events, *records.surveys}
+        told = {*records.contacts, *records.left_out, *records.events, *records.surveys, *records.topics}
         return {contact_id for contact_id in told if self.has_contact(contact_id)} | self.of_customers(records.contacts)
 
     def of_customers(self, contacts: Mapping[str, ContactRecord]) -> set[str]:
@@ -247,4 +247,5 @@ class Suppressions:
             left_out=records.left_out - erased,
             events=others(records.events),
             surveys=others(records.surveys),
+            topics=others(records.topics),
         )

@@ -30,6 +30,7 @@ from reporting.judgements import FEWEST as FEWEST_JUDGED
 from reporting.judgements import NOT_YET, NOTHING_JUDGED, Measured
 from reporting.measures import FEWEST_CALLS, Mean, too_few
 from reporting.periods import Period
+from reporting.topics import topics
 from schemas import definitions as d
 from schemas.reasons import REASONS, Reason
 
@@ -816,6 +817,7 @@ def render_page(
             headline=headline(view, period, how),
             how=how,
             drift=moved,
+            topics=topics(tables["topic_emotions"]),
             notable=NOTABLE,
             much=MUCH,
             new_model=changed,

@@ -18,6 +18,8 @@ from schemas import (
     runs,
     satisfaction_daily,
     surveys,
+    topic_emotions,
+    topics,
 )
 from schemas.staging import CALL_AUDIO, PLAN, SEGMENTS, SIDECAR_EVENTS
 from schemas.table import Table
@@ -32,6 +34,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             calls,
             call_events,
             surveys,
+            topics,
+            topic_emotions,
             satisfaction_daily,
             quarantine,
             runs,

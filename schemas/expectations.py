@@ -199,6 +199,20 @@ _OWN_RULES: Mapping[str, tuple[Rule, ...]] = {
         _never("opted_out", "an event is of a contact that opted out"),
     ),
     "surveys": (_never("opted_out", "a survey is of a contact that opted out"),),
+    "topics": (
+        Between("length_s", 1e-9, None, "a topic ends after it starts"),
+        _never("overlaps_itself", "a stretch starts before the same topic's earlier one ends"),
+        _never("opted_out", "a topic is of a contact that opted out"),
+    ),
+    "topic_emotions": (
+        OneOf("dominant_emotion", EMOTIONS, "an emotion of the taxonomy"),
+        *_not_negative("topic_s", "speech_s"),
+        *_share("negative_share", "neutral_share", "positive_share", *(f"p_{emotion}" for emotion in EMOTIONS)),
+        Between("valence", -1, 1, "a valence"),
+        _never("emotion_misplaced", "there is an emotion without speech, or speech without one"),
+        _never("call_not_scored", "a topic's emotions are of a recording that was not scored"),
+        _never("topic_not_told", "a topic's emotions are of a topic that the call does not have"),
+    ),
     "satisfaction_daily": (
         OneOf("scope", satisfaction_daily.SCOPES, "a scope"),
         *_not_negative("contacts_expected", "calls_scored", "calls_indexed", "calls_with_mood_change"),
@@ -552,6 +566,33 @@ def _of_surveys(tables: Tables) -> dict[str, Any]:
     return {"opted_out": _opted_out("surveys", tables)}
 
 
+def _of_topics(tables: Tables) -> dict[str, Any]:
+    table = tables["topics"]
+    start_s, end_s = (table[name].to_numpy() for name in ("start_s", "end_s"))
+    contact, topic = _codes(table["contact_id"]), _codes(table["topic"])
+    order = np.lexsort((start_s, topic, contact))
+    same = (np.diff(contact[order]) == 0) & (np.diff(topic[order]) == 0)
+    overlaps = np.zeros(table.num_rows, dtype=bool)
+    overlaps[order[1:]] = same & (start_s[order[1:]] < end_s[order[:-1]])
+    return {
+        "length_s": end_s - start_s,
+        "overlaps_itself": overlaps,
+        "opted_out": _opted_out("topics", tables),
+    }
+
+
+def _of_topic_emotions(tables: Tables) -> dict[str, Any]:
+    table = tables["topic_emotions"]
+    scored = _ids(tables["recordings"], "contact_id", "scored").drop_null()
+    told = {(row["contact_id"], row["topic"]) for row in tables["topics"].select(["contact_id", "topic"]).to_pylist()}
+    named = zip(table["contact_id"].to_pylist(), table["topic"].to_pylist(), strict=True)
+    return {
+        "emotion_misplaced": (table["speech_s"].to_numpy() > 0) == table["dominant_emotion"].is_null().to_numpy(),
+        "call_not_scored": ~_flags(pc.is_in(table["contact_id"], value_set=scored)),
+        "topic_not_told": np.array([each not in told for each in named], dtype=bool),
+    }
+
+
 def _opted_out(name: str, tables: Tables) -> Flags:
     recorded = tables["recordings"]
     gone = recorded.filter(pc.equal(recorded["reason_code"], "opted_out"))["contact_id"].combine_chunks().drop_null()
@@ -586,6 +627,8 @@ _DERIVED: Mapping[str, Callable[[Tables], dict[str, Any]]] = {
     "calls": _of_calls,
     "call_events": _of_call_events,
     "surveys": _of_surveys,
+    "topics": _of_topics,
+    "topic_emotions": _of_topic_emotions,
     "satisfaction_daily": _of_satisfaction_daily,
     "quarantine": _of_quarantine,
 }

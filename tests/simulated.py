@@ -47,6 +47,7 @@ class Plants:
     repeat_points: float = -4.0
     transfer_points: float = -5.0
     refund_points: float = -5.0
+    refund_anger: float = 0.15
     poor_codec: str = "WAV/GSM610"
     poor_codec_points: float = -3.0
     recovering_team: str = "North"
@@ -109,6 +110,8 @@ def simulate(
             last_seen=recordings.started_at,
         ),
         "surveys": calls[calls.csat_survey.notna()].assign(score=calls.csat_survey, answered_at=calls.started_at),
+        "topics": calls.assign(start_s=10.0, end_s=40.0),
+        "topic_emotions": _topic_emotions(rng, calls, plants),
         "satisfaction_daily": _daily(contacts, calls, by_agent),
         "runs": _runs(contacts),
     }
@@ -386,6 +389,23 @@ def _segments(rng: np.random.Generator, calls: pd.DataFrame, plants: Plants) -> 
         kind="hold", source="sidecar", start_s=hold_start, end_s=hold_start + calls.hold_s.to_numpy()[held]
     )
     return log, events
+
+
+def _topic_emotions(rng: np.random.Generator, calls: pd.DataFrame, plants: Plants) -> pd.DataFrame:
+    """While it is about its topic, a call is as angry as ever, but for refunds."""
+    anger = calls.anger_s / calls.customer_talk_s + plants.refund_anger * (calls.topic == "refund")
+    anger = np.clip(anger + rng.normal(0, 0.05, len(calls)), 0.01, 0.98)
+    return calls[["call_date", "contact_id", "topic", "run_id"]].assign(
+        topic_s=30.0,
+        speech_s=20.0,
+        dominant_emotion=np.where(anger > 0.5, "angry", "neutral"),
+        negative_share=anger,
+        neutral_share=1 - anger,
+        positive_share=0.0,
+        valence=-0.65 * anger,
+        p_angry=anger,
+        p_neutral=1 - anger,
+    )
 
 
 def _daily(contacts: pd.DataFrame, calls: pd.DataFrame, by_agent: bool) -> pd.DataFrame:

@@ -128,7 +128,16 @@ def test_every_step_is_of_the_run_that_the_first_task_names(dagbag: Any, dag_id:
 def test_publishing_updates_the_assets(dagbag: Any, dag_id: str) -> None:
     outlets = dagbag.dags[dag_id].get_task("publish_tables").outlets
     names = {asset.name for asset in outlets}
-    assert {"calls", "call_events", "surveys", "emotion_log", "satisfaction_daily", "runs"} <= names
+    assert {
+        "calls",
+        "call_events",
+        "surveys",
+        "topics",
+        "topic_emotions",
+        "emotion_log",
+        "satisfaction_daily",
+        "runs",
+    } <= names
     assert len(names) == len(outlets)
 
 

@@ -48,6 +48,8 @@ UNLIKE = {
     "calls": {"run_id"},
     "call_events": {"run_id"},
     "surveys": {"run_id"},
+    "topics": {"run_id"},
+    "topic_emotions": {"run_id"},
     "satisfaction_daily": set(),
     "quarantine": {"run_id", "attempts", "last_seen"},
 }

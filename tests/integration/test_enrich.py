@@ -49,12 +49,17 @@ STEPS_RUN = {
     "render_report": render_report,
 }
 NOTHING = dict.fromkeys(
-    ("new_records", "changed_records", "moved_contacts", "changed_events", "changed_surveys", "opted_out"), 0
+    (
+        *("new_records", "changed_records", "moved_contacts", "changed_events", "changed_surveys", "changed_topics"),
+        "opted_out",
+    ),
+    0,
 )
 RUN_ID = frozenset({"run_id"})
 # What a rerun may change: never what was heard.
 PROCESSING = {
     **dict.fromkeys(("contacts", "recordings", "calls", "call_events", "surveys", "quarantine"), RUN_ID),
+    **dict.fromkeys(("topics", "topic_emotions"), RUN_ID),
     **dict.fromkeys(("emotion_log", "satisfaction_daily"), frozenset()),
 }
 
@@ -83,6 +88,10 @@ def event(name: str, kind: str, start_s: float, end_s: float | None) -> dict[str
     return {"contact_id": name, "kind": kind, "start_s": start_s, "end_s": end_s}
 
 
+def topic(name: str, what: str, start_s: float, end_s: float) -> dict[str, Any]:
+    return {"contact_id": name, "topic": what, "start_s": start_s, "end_s": end_s}
+
+
 def survey(name: str, score: float, answered: str = "2026-11-20T12:00:00Z") -> dict[str, Any]:
     return {"contact_id": name, "score": score, "answered_at": answered}
 
@@ -100,6 +109,7 @@ RECORDS = {
     ],
     "events": [event("calm", "transfer", 30.0, None), event("calm", "hold", 30.0, 35.0)],
     "surveys": [survey("calm", 4.0)],
+    "topics": [topic("calm", "refund", 1.0, 30.0)],
 }
 
 
@@ -190,7 +200,7 @@ def stage_night(staging: RunStaging, agent_ends_s: float = 50.0) -> None:
             writer.write(pa.Table.from_pylist(segments, schema=log.schema))
         files.append(writer.file)
     staging.commit(log, files)
-    for name in ("contacts", "sidecar_events", "surveys"):
+    for name in ("contacts", "sidecar_events", "surveys", "topics"):
         staging.write_table(STAGED_TABLES[name], records_of(records, name, planned, staging.run_id))
     staging.start_run(RunSpec(staging.run_id, DAY, settings.model, ("customer",), "abc", "2026-11-21T01:30:00+00:00"))
     for step in STEPS["night"][:3]:
@@ -383,9 +393,17 @@ def test_what_came_later_changes_the_day_as_a_night_would_have(center: Center) -
             event("nobody", "hold", 1.0, 2.0),
         ],
         surveys=[survey("angry", 1.5), survey("nobody", 3.0)],
+        topics=[topic("angry", "wait", 0.0, 40.0), topic("nobody", "wait", 1.0, 2.0)],
     )
     found = later.enrich("20261122T000000Z-000002")
-    assert found == {**NOTHING, "new_records": 2, "changed_records": 1, "changed_events": 2, "changed_surveys": 1}
+    assert found == {
+        **NOTHING,
+        "new_records": 2,
+        "changed_records": 1,
+        "changed_events": 2,
+        "changed_surveys": 1,
+        "changed_topics": 1,
+    }
     enriched = later.read()
     assert of(enriched, "calls", "angry") | {"queue": None} != of(before, "calls", "angry") | {"queue": None}
     angry, calm, unrecorded = (of(enriched, "calls", name) for name in SCORED)
@@ -404,7 +422,21 @@ def test_what_came_later_changes_the_day_as_a_night_would_have(center: Center) -
     assert {(row["kind"], row["end_s"]) for row in enriched["call_events"] if row["contact_id"] == "calm"} == {
         *{("hold", 36.0), ("pause", 55.0), ("pause", 60.0)},
     }
-    assert changed(before, enriched).keys() == {"contacts", "calls", "call_events", "surveys", "satisfaction_daily"}
+    # Of whom nothing new was told, the topic stays as it was.
+    assert [(row["contact_id"], row["topic"]) for row in before["topic_emotions"]] == [("calm", "refund")]
+    assert [(row["contact_id"], row["topic"]) for row in enriched["topic_emotions"]] == [
+        ("angry", "wait"),
+        ("calm", "refund"),
+    ]
+    figures = ("topic_s", "speech_s", "dominant_emotion", "p_angry", "p_calm", "negative_share")
+    assert [[row[name] for name in figures] for row in enriched["topic_emotions"]] == [
+        [40.0, 15.0, "angry", 1.0, None, 1.0],
+        [29.0, 14.0, "calm", None, 1.0, 0.0],
+    ]
+    assert changed(before, enriched)["topics"] == changed(before, enriched)["topic_emotions"] == {"rows new"}
+    assert changed(before, enriched).keys() == {
+        *("contacts", "calls", "call_events", "surveys", "topics", "topic_emotions", "satisfaction_daily")
+    }
 
     assert later.enrich("20261123T000000Z-000003") == NOTHING
     again = later.read()
@@ -415,6 +447,8 @@ def test_what_came_later_changes_the_day_as_a_night_would_have(center: Center) -
     of_a_night = later.read()
     assert changed(enriched, of_a_night) == {
         "surveys": {"rows gone"},
+        "topics": {"rows gone"},
+        "topic_emotions": {"rows gone"},
         "calls": {"csat_survey"},
         "quarantine": {"attempts", "last_seen"},
         "emotion_log": {"run_id"},
@@ -444,7 +478,7 @@ def test_late_opt_outs_withdraw_what_was_heard(center: Center, monkeypatch: pyte
     found = center.having(contacts=contacts).enrich("20261122T000000Z-000002")
     assert (found["opted_out"], found["changed_events"], found["changed_surveys"]) == (2, 0, 0)
     after = center.read()
-    for name in ("emotion_log", "calls", "call_events", "surveys", "quarantine"):
+    for name in ("emotion_log", "calls", "call_events", "surveys", "topics", "topic_emotions", "quarantine"):
         assert not {"calm", "broken"} & {row["contact_id"] for row in after[name]}, name
         assert {"calm", "broken"} & {row["contact_id"] for row in before[name]}, name
     nothing_heard = {"codec": None, "duration_s": None, "channels": None, "channel_kind": None, "nonspeech_s": None}

@@ -285,7 +285,16 @@ def test_a_person_is_told_what_is_held(center: Center, capsys: pytest.CaptureFix
     found, end = json.JSONDecoder().raw_decode(said)
     before = center.read()
     assert found["contacts"] == ["calm"]
-    for name in ("contacts", "recordings", "emotion_log", "calls", "call_events", "surveys"):
+    for name in (
+        "contacts",
+        "recordings",
+        "emotion_log",
+        "calls",
+        "call_events",
+        "surveys",
+        "topics",
+        "topic_emotions",
+    ):
         assert len(found["tables"][name]) == len([row for row in before[name] if row["contact_id"] == "calm"]), name
     assert {row["contact_id"] for rows in found["tables"].values() for row in rows} == {"calm"}
     assert found["recordings"] == [uri("calm")]

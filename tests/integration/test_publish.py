@@ -332,7 +332,7 @@ def table_with(name: str, columns: Iterable[pa.Field]) -> Table:
 CALLS = list(TABLES["calls"].schema)
 OLDER = table_with("calls", [field for field in CALLS if field.name != "csat_survey"])
 OLDER_RUNS = table_with("runs", [field for field in TABLES["runs"].schema if field.name != "kind"])
-NEWER = {"call_events", "surveys"}
+NEWER = {"call_events", "surveys", "topics", "topic_emotions"}
 NEXT_DAY = DAY + timedelta(1)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from jobs.settings import load_settings
 from jobs.spark import spark_session
-from jobs.summary import summarize
+from jobs.summary import summarize, summarize_topics
 from schemas import TABLES
 from schemas import definitions as d
 from ser_model.taxonomy import EMOTIONS, VALENCE_AROUSAL
@@ -667,6 +667,67 @@ def summarized(spark: Any) -> dict[str, dict[str, Any]]:
     assert len(calls) == len(CASES) + len(RANDOM_CALLS) + len(ANGRIER_CALLS)
     rows, _ = run_summary(spark, calls)
     return {row["contact_id"]: row for row in rows}
+
+
+def test_a_topic_has_the_speech_that_lies_in_it_by_the_part_that_does(spark: Any) -> None:
+    """Segments of the customer from 0 to 3, 3 to 6 and 10 to 12 s, more and more angry; the agent's are left out."""
+    rows = [
+        {"contact_id": contact, "role": role, "segment_index": number, "start_s": start_s, "end_s": end_s}
+        | {"call_date": DAY, "turn_index": 0, "classified": True, "run_id": RUN_ID}
+        | _classified({"angry": anger, "calm": 1 - anger}, ("angry", "calm", "happy"))
+        for contact in ("a", "skipped")
+        for role in ("customer", "agent")
+        for number, (start_s, end_s, anger) in enumerate([(0.0, 3.0, 0.1), (3.0, 6.0, 0.3), (10.0, 12.0, 0.9)])
+    ]
+    told = [
+        ("a", "wait", 2.0, 4.0),
+        ("a", "wait", 11.0, 20.0),
+        ("a", "silence", 6.0, 9.5),
+        ("a", "all", 0.0, 12.0),
+        ("skipped", "wait", 0.0, 5.0),
+        ("no recording", "wait", 0.0, 5.0),
+    ]
+    topics = [
+        {"call_date": DAY, "contact_id": contact, "topic": topic, "start_s": start_s, "end_s": end_s, "run_id": "told"}
+        for contact, topic, start_s, end_s in told
+    ]
+    recordings = [
+        {**recording(name, CASES[0]), "status": status} for name, status in (("a", "scored"), ("skipped", "skipped"))
+    ]
+    given = {"emotion_log": rows, "topics": topics, "recordings": recordings}
+    frames = {
+        name: spark.createDataFrame(
+            TABLES[name].conform(
+                pa.Table.from_pylist(part, schema=pa.schema([f.with_nullable(True) for f in TABLES[name].schema]))
+            )
+        )
+        for name, part in given.items()
+    }
+    made = TABLES["topic_emotions"].conform(summarize_topics(spark, **frames, run_id=RUN_ID).toArrow()).to_pylist()
+    of = {row["topic"]: row for row in made}
+    assert [(row["contact_id"], row["topic"], row["run_id"]) for row in made] == [
+        ("a", "all", RUN_ID),
+        ("a", "silence", RUN_ID),
+        ("a", "wait", RUN_ID),
+    ]
+    # 1 s at 0.1, 1 s at 0.3 and 1 s at 0.9.
+    assert (of["wait"]["topic_s"], of["wait"]["speech_s"]) == (11.0, 3.0)
+    assert of["wait"]["p_angry"] == of["wait"]["negative_share"] == pytest.approx(1.3 / 3, abs=1e-6)
+    assert of["wait"]["dominant_emotion"] == "calm"
+    assert of["wait"]["valence"] == pytest.approx(
+        (1.3 * VALENCE_AROUSAL["angry"][0] + 1.7 * VALENCE_AROUSAL["calm"][0]) / 3, abs=1e-6
+    )
+    assert (of["wait"]["p_happy"], of["wait"]["p_sad"]) == (0.0, None)
+    assert of["all"]["p_angry"] == pytest.approx((3 * 0.1 + 3 * 0.3 + 2 * 0.9) / 8, abs=1e-6)
+    silent = {name: value for name, value in of["silence"].items() if value is not None}
+    assert silent == {
+        "call_date": DAY,
+        "contact_id": "a",
+        "topic": "silence",
+        "topic_s": 3.5,
+        "speech_s": 0.0,
+        "run_id": RUN_ID,
+    }
 
 
 # The plain reference

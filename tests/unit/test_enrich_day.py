@@ -220,10 +220,10 @@ def test_the_contact_of_a_misplaced_recording_is_of_another_day(tmp_path: Path) 
         recordings=rows("recordings", *recordings),
         contacts=rows("contacts", {"contact_id": "c"}, {"contact_id": "d"}),
         surveys=rows("surveys", survey("c", 1), survey("d", 1)),
-        **{name: rows(name) for name in ("quarantine", "call_events")},
+        **{name: rows(name) for name in ("quarantine", "call_events", "topics")},
     )
     starts = {"a": LATER, "b": LATER, "e": EARLIER, "f": EARLIER}
-    found = DayRecords({name: ContactRecord(name, start) for name, start in starts.items()}, set(), {}, {}, {})
+    found = DayRecords({name: ContactRecord(name, start) for name, start in starts.items()}, set(), {}, {}, {}, {})
     staging = RunStaging(LocalStorage(tmp_path), DAY, "new")
     enriched, changes = join(published, found, {"a", "c", "e"}, staging, settings)
     assert enriched.contacts["contact_id"].to_pylist() == ["a", "d", "f"]
@@ -253,7 +253,7 @@ def test_recordings_of_other_days_are_looked_for_around_the_day(tmp_path: Path) 
 
 
 def test_a_day_holds_every_published_table_but_those_that_are_made_anew() -> None:
-    made_anew = {"calls", "satisfaction_daily", "runs"}
+    made_anew = {"calls", "topic_emotions", "satisfaction_daily", "runs"}
     assert set(Day.__dataclass_fields__) == set(TABLES) - made_anew - {"emotion_log"}
 
 

@@ -81,6 +81,17 @@ def a_survey(contact_id: str, score: float) -> dict[str, Any]:
     return {"call_date": DAY, "contact_id": contact_id, "score": score, "answered_at": AT, "run_id": RUN_ID}
 
 
+def a_topic(contact_id: str, topic: str, start_s: float, end_s: float) -> dict[str, Any]:
+    return {
+        "call_date": DAY,
+        "contact_id": contact_id,
+        "topic": topic,
+        "start_s": start_s,
+        "end_s": end_s,
+        "run_id": RUN_ID,
+    }
+
+
 def a_day() -> Day:
     """One call scored, one recording quarantined, one skipped."""
     return {
@@ -158,6 +169,28 @@ def a_day() -> Day:
             an_event("transfer", 25.0, None),
         ],
         "surveys": [a_survey(MARKED_ID, 4.1), a_survey("without a recording", 2.0)],
+        "topics": [
+            a_topic(MARKED_ID, "refund", 3.0, 8.0),
+            a_topic(MARKED_ID, "refund", 10.0, 12.0),
+            a_topic("without a recording", "refund", 4.0, 5.0),
+        ],
+        "topic_emotions": [
+            {
+                "call_date": DAY,
+                "contact_id": MARKED_ID,
+                "topic": "refund",
+                "topic_s": 7.0,
+                "speech_s": 4.0,
+                "dominant_emotion": "angry",
+                "negative_share": 0.75,
+                "neutral_share": 0.25,
+                "positive_share": 0.0,
+                "valence": -0.5,
+                "p_angry": 0.75,
+                "p_neutral": 0.25,
+                "run_id": RUN_ID,
+            }
+        ],
         "satisfaction_daily": [
             {
                 "call_date": DAY,
@@ -312,6 +345,8 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
             "call_events.heard_not_scored",
             "call_events.opted_out",
             "surveys.opted_out",
+            "topics.opted_out",
+            "topic_emotions.call_not_scored",
             "reconciliation.scored_minus_calls",
         },
     ),
@@ -380,6 +415,31 @@ BREAKS: list[tuple[str, Callable[[Day], None], set[str]]] = [
     ("a survey twice", doubled("surveys"), {"surveys.duplicate_key"}),
     ("a score that is no number", changed("surveys", 1, score=float("nan")), {"surveys.not_a_number"}),
     ("a survey of an opt-out", changed("surveys", 1, contact_id="opted out"), {"surveys.opted_out"}),
+    ("a topic twice", doubled("topics"), {"topics.duplicate_key", "topics.overlaps_itself"}),
+    ("a topic of no length", changed("topics", 1, end_s=10.0), {"topics.length_s"}),
+    ("a topic that overlaps itself", changed("topics", 1, start_s=7.5), {"topics.overlaps_itself"}),
+    ("a topic of an opt-out", changed("topics", 2, contact_id="opted out"), {"topics.opted_out"}),
+    (
+        "an unknown emotion of a topic",
+        changed("topic_emotions", 0, dominant_emotion="wrath"),
+        {"topic_emotions.dominant_emotion"},
+    ),
+    ("a topic's share beyond 1", changed("topic_emotions", 0, p_angry=1.5), {"topic_emotions.p_angry"}),
+    (
+        "a topic without speech that has an emotion",
+        changed("topic_emotions", 0, speech_s=0.0),
+        {"topic_emotions.emotion_misplaced"},
+    ),
+    (
+        "emotions of a topic that was not told",
+        changed("topic_emotions", 0, topic="wait"),
+        {"topic_emotions.topic_not_told"},
+    ),
+    (
+        "emotions of a call that was not scored",
+        changed("topic_emotions", 0, contact_id="broken"),
+        {"topic_emotions.call_not_scored", "topic_emotions.topic_not_told"},
+    ),
     ("an event twice", doubled("call_events"), {"call_events.duplicate_key"}),
     ("an unknown kind of event", changed("call_events", 1, kind="lunch"), {"call_events.kind"}),
     ("an unknown source", changed("call_events", 1, source="rumor"), {"call_events.source"}),

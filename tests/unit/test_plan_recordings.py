@@ -498,7 +498,7 @@ def test_every_staged_table_is_written_and_the_counts_are_kept(plan: Callable[..
         {"ContactId": ""},
     ]
     found = plan([connect("c1"), f"{FOLDER}x.txt"], records=records)
-    for name in ("plan", "contacts", "sidecar_events", "surveys"):
+    for name in ("plan", "contacts", "sidecar_events", "surveys", "topics"):
         assert found.staging.manifest(STAGED_TABLES[name]).run_id == "run-1"
     assert found.staging.read_table(TABLES["contacts"]).column("contact_id").to_pylist() == ["c1", "no-recording"]
     expected = {"planned": 1, "skipped": 0, "quarantined": 0, "ignored": 1, "contacts": 2, "bad_contact_records": 1}

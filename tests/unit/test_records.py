@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import JobError
 from jobs.layouts import open_layouts
-from jobs.records import CONTACTS, SURVEYS, DayRecords, read_day_records
+from jobs.records import CONTACTS, SURVEYS, TOPICS, DayRecords, read_day_records
 from jobs.settings import Settings, load_settings
 from schemas.staging import SIDECAR_EVENTS
 
@@ -33,6 +33,10 @@ def event(name: str, start_s: float, **more: Any) -> dict[str, Any]:
 
 def survey(name: str, score: float, **more: Any) -> dict[str, Any]:
     return {"contact_id": name, "score": score, **more}
+
+
+def topic(name: str, what: str, start_s: float, end_s: float) -> dict[str, Any]:
+    return {"contact_id": name, "topic": what, "start_s": start_s, "end_s": end_s}
 
 
 WRITTEN: dict[str, list[dict[str, Any]]] = {
@@ -63,6 +67,13 @@ WRITTEN: dict[str, list[dict[str, Any]]] = {
         survey("unknown", 1, answered_at="soon"),
         {"contact_id": "planned"},
     ],
+    "topics": [
+        topic("planned", "refund", 3, 9),
+        topic("planned", "refund", 9, 12),
+        topic("of another day", "refund", 1, 2),
+        topic("unknown", "refund", 1, 2),
+        topic("planned", "refund", 2, 1),
+    ],
 }
 
 
@@ -71,7 +82,7 @@ def configured(folder: Path, **values: Any) -> Settings:
     return load_settings(**{"recordings": "s3://b", "identity_key": "k" * 32, **places, **values})
 
 
-def written(folder: Path, kinds: tuple[str, ...] = ("contacts", "events", "surveys")) -> Settings:
+def written(folder: Path, kinds: tuple[str, ...] = ("contacts", "events", "surveys", "topics")) -> Settings:
     for kind in kinds:
         (folder / f"{kind}-20.jsonl").write_text("\n".join(map(json.dumps, WRITTEN[kind])))
     return configured(folder, **{kind: f"{folder}/{kind}-%d.jsonl" for kind in kinds})
@@ -79,7 +90,7 @@ def written(folder: Path, kinds: tuple[str, ...] = ("contacts", "events", "surve
 
 def tables(records: DayRecords, settings: Settings, contact_ids: set[str]) -> dict[str, list[dict[str, Any]]]:
     found = records.tables(DAY, "run", contact_ids, open_layouts(settings), settings)
-    for table in (CONTACTS, SIDECAR_EVENTS, SURVEYS):
+    for table in (CONTACTS, SIDECAR_EVENTS, SURVEYS, TOPICS):
         table.check(found[table.name])
         keys = found[table.name].select(list(table.key)).to_pylist()
         assert len({tuple(key.values()) for key in keys}) == len(keys)
@@ -97,9 +108,11 @@ def test_what_is_wrong_is_counted(tmp_path: Path) -> None:
         "bad_events": 1,
         "bad_surveys": 1,
         "bad_survey_fields": 1,
+        "bad_topics": 1,
         "unreadable_files": 0,
         "unknown_events": 3,
         "unknown_surveys": 1,
+        "unknown_topics": 1,
     }
 
 
@@ -120,6 +133,7 @@ def test_the_tables_hold_what_is_of_the_day_or_has_a_recording(tmp_path: Path) -
         {"call_date": DAY, "contact_id": "of the day", "score": 5.0, "answered_at": nine},
         {"call_date": DAY, "contact_id": "planned", "score": 3.0, "answered_at": None},
     ]
+    assert found["topics"] == [{"call_date": DAY, **topic("planned", "refund", 3.0, 12.0)}]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +153,7 @@ def test_without_places_there_are_no_records(tmp_path: Path) -> None:
     settings = configured(tmp_path, identity_key=None)
     records = read_day_records(settings, DAYS)
     assert set(records.counts.values()) == {0}
-    assert tables(records, settings, {"planned"}) == {"contacts": [], "sidecar_events": [], "surveys": []}
+    assert tables(records, settings, {"planned"}) == {"contacts": [], "sidecar_events": [], "surveys": [], "topics": []}
 
 
 def test_without_contact_records_no_contact_is_unknown(tmp_path: Path) -> None:
@@ -157,15 +171,15 @@ CONTENT = st.lists(ANY | SOME, max_size=5).map(b"\n".join)
 
 
 @given(
-    contents=st.tuples(CONTENT, CONTENT, CONTENT),
+    contents=st.tuples(CONTENT, CONTENT, CONTENT, CONTENT),
     kind=st.sampled_from(["jsonl", "csv", "parquet"]),
     packed=st.booleans(),
 )
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_files_raise_anything_but_our_errors(
-    tmp_path: Path, contents: tuple[bytes, bytes, bytes], kind: str, packed: bool
+    tmp_path: Path, contents: tuple[bytes, bytes, bytes, bytes], kind: str, packed: bool
 ) -> None:
-    places = {name: str(tmp_path / f"{name}.{kind}") for name in ("contacts", "events", "surveys")}
+    places = {name: str(tmp_path / f"{name}.{kind}") for name in ("contacts", "events", "surveys", "topics")}
     for place, content in zip(places.values(), contents, strict=True):
         Path(place).write_bytes(gzip.compress(content) if packed else content)
     settings = configured(tmp_path, opt_out_attribute="opt", attributes=("tier",), **places)

@@ -27,6 +27,10 @@ COLUMNS = {
         nonspeech_s run_id""",
     "call_events": "call_date contact_id kind start_s end_s source run_id",
     "surveys": "call_date contact_id score answered_at run_id",
+    "topics": "call_date contact_id topic start_s end_s run_id",
+    "topic_emotions": """call_date contact_id topic topic_s speech_s dominant_emotion negative_share neutral_share
+        positive_share valence p_neutral p_calm p_happy p_amused p_surprised p_sad p_angry p_fearful p_disgusted p_bored
+        p_sleepy run_id""",
     "emotion_log": """call_date contact_id role turn_index segment_index start_s end_s classified emotion confidence
         p_neutral p_calm p_happy p_amused p_surprised p_sad p_angry p_fearful p_disgusted p_bored p_sleepy emotion_set
         valence arousal loudness_dbfs pitch_hz pitch_range_st speaking_rate_hz model_id run_id""",

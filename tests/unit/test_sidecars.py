@@ -20,17 +20,22 @@ from jobs.settings import ROOT, Settings, load_settings
 from jobs.sidecars import (
     EVENT_FIELDS,
     SURVEY_FIELDS,
+    TOPIC_FIELDS,
     CallEvent,
     CallEvents,
     Survey,
     Surveys,
+    Topic,
+    Topics,
     read_events,
     read_surveys,
+    read_topics,
 )
 
 DAYS = [date(2026, 11, 20), date(2026, 11, 21)]
 HOLD: dict[str, Any] = {"contact_id": "c1", "kind": "hold", "start_s": 10, "end_s": 20.5}
 SURVEY: dict[str, Any] = {"contact_id": "c1", "score": 4, "answered_at": "2026-11-20T09:00:00Z"}
+TOPIC: dict[str, Any] = {"contact_id": "c1", "topic": "refund", "start_s": 10, "end_s": 20.5}
 NINE = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
 
@@ -150,7 +155,49 @@ def test_a_wrong_answer_is_left_out_a_wrong_time_empty(
     assert found.by_contact == ({} if bad_rows else {"c1": Survey("c1", 4.0, None)})
 
 
-READERS = [("events", read_events), ("surveys", read_surveys)]
+def topics(folder: Path, *rows: object) -> Topics:
+    return read_topics(configured(folder, topics=written(folder, *rows)), DAYS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([TOPIC], [Topic("c1", "refund", 10.0, 20.5)]),
+        ([{**TOPIC, "topic": " refund ", "other": 1}], [Topic("c1", "refund", 10.0, 20.5)]),
+        ([TOPIC, TOPIC], [Topic("c1", "refund", 10.0, 20.5)]),
+        # Stretches of one topic that overlap, touch or lie in each other are one.
+        ([{**TOPIC, "start_s": 15, "end_s": 30}, TOPIC], [Topic("c1", "refund", 10.0, 30.0)]),
+        ([TOPIC, {**TOPIC, "start_s": 20.5, "end_s": 21}], [Topic("c1", "refund", 10.0, 21.0)]),
+        ([TOPIC, {**TOPIC, "start_s": 11, "end_s": 12}], [Topic("c1", "refund", 10.0, 20.5)]),
+        (
+            [{**TOPIC, "start_s": 30, "end_s": 31}, TOPIC, {**TOPIC, "topic": "wait", "start_s": 12, "end_s": 40}],
+            [Topic("c1", "refund", 10.0, 20.5), Topic("c1", "wait", 12.0, 40.0), Topic("c1", "refund", 30.0, 31.0)],
+        ),
+    ],
+)
+def test_topics(tmp_path: Path, rows: list[object], expected: list[Topic]) -> None:
+    assert topics(tmp_path, *rows) == Topics({"c1": tuple(expected)})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"topic": ""}, "topic (topic) is missing"),
+        ({"topic": 5.5}, "topic (topic): found a number, expected text"),
+        ({"end_s": None}, "end_s (end_s) is missing"),
+        ({"start_s": -1}, "start_s (start_s): found another number, expected seconds"),
+        ({"end_s": 10}, "found an end that is not after the start, expected end_s after start_s"),
+    ],
+)
+def test_a_wrong_topic_is_left_out_and_named(
+    tmp_path: Path, change: dict[str, Any], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = topics(tmp_path, {**TOPIC, "contact_id": "good"}, {**TOPIC, **change})
+    assert (set(found.by_contact), found.bad_rows) == ({"good"}, 1)
+    assert caplog.messages[0].startswith(f"rows.jsonl, row 2: {says}")
+
+
+READERS = [("events", read_events), ("surveys", read_surveys), ("topics", read_topics)]
 
 
 @pytest.mark.parametrize(("setting", "reader"), READERS)
@@ -175,7 +222,7 @@ def test_a_file_that_cannot_be_read_stops_nothing(
 ) -> None:
     (tmp_path / "a.csv").write_text("contact,value\nc1,1\n")
     (tmp_path / "b.parquet").write_bytes(b"")
-    (tmp_path / "c.json").write_text(json.dumps({**HOLD, **SURVEY}))
+    (tmp_path / "c.json").write_text(json.dumps({**TOPIC, **HOLD, **SURVEY}))
     found = reader(configured(tmp_path, **{setting: str(tmp_path)}), DAYS)
     assert (set(found.by_contact), found.unreadable_files) == ({"c1"}, 2)
     assert "a.csv: it has no column contact_id among its 2" in caplog.text
@@ -212,6 +259,6 @@ def test_whatever_a_row_holds_it_is_one_or_is_left_out(tmp_path: Path, rows: lis
     assert all(abs(survey.score) < 1e9 for survey in surveys(tmp_path, *rows).by_contact.values())
 
 
-@pytest.mark.parametrize("fields", [EVENT_FIELDS, SURVEY_FIELDS])
+@pytest.mark.parametrize("fields", [EVENT_FIELDS, SURVEY_FIELDS, TOPIC_FIELDS])
 def test_the_page_has_the_fields_as_they_are(fields: Any) -> None:
     assert field_table(fields) in (ROOT / "docs" / "records.md").read_text()

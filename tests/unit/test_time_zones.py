@@ -188,7 +188,7 @@ def days_of_contact(
 ) -> list[date]:
     """On which of the days a contact is."""
     layouts, store = open_layouts(configured), ListedStore(list(keys))
-    records = DayRecords({record.contact_id: record}, set(), {}, {}, {})
+    records = DayRecords({record.contact_id: record}, set(), {}, {}, {}, {})
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_recordings, "s3_client", lambda *_: store)
