@@ -37,6 +37,8 @@ class Deployment:
         When the night starts, as cron in `zone` (``schedule``).
     retention_schedule
         When what is past its lifetime is deleted, as cron in `zone` (``retention_schedule``).
+    watch_schedule
+        When model and data are looked at, as cron in `zone` (``watch_schedule``).
     zone
         The zone of schedule and call dates (``time_zone``): the same as the jobs' setting.
     retry_delay
@@ -58,6 +60,7 @@ class Deployment:
     jobs_python: str
     schedule: str
     retention_schedule: str
+    watch_schedule: str
     zone: ZoneInfo
     retry_delay: timedelta
     spark_conn_id: str
@@ -79,6 +82,7 @@ def read_deployment() -> Deployment:
         jobs_python=conf.get(SECTION, "jobs_python", fallback=str(home / ".venv" / "jobs" / "bin" / "python")),
         schedule=conf.get(SECTION, "schedule", fallback="30 1 * * *"),
         retention_schedule=conf.get(SECTION, "retention_schedule", fallback="30 5 * * *"),
+        watch_schedule=conf.get(SECTION, "watch_schedule", fallback="0 7 * * 1"),
         zone=ZoneInfo(conf.get(SECTION, "time_zone", fallback="UTC")),
         retry_delay=timedelta(seconds=conf.getfloat(SECTION, "retry_delay_s", fallback=300.0)),
         spark_conn_id=conf.get(SECTION, "spark_conn_id", fallback="spark_default"),

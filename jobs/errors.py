@@ -52,6 +52,10 @@ class DayWouldBeEmptied(JobError):
     """A run without a scored call would replace a day that has calls."""
 
 
+class ModelChanged(JobError):
+    """The same model finds other emotions in the same clips than it did."""
+
+
 class NothingToRelease(JobError):
     """No quarantined recording is what was asked for."""
 

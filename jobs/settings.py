@@ -201,6 +201,11 @@ class Settings(StoreSettings):
     model: str = Field(
         str(ROOT / "ser_model" / "models" / "research"), description="the folder of the classifier's model"
     )
+    golden_set: str | None = Field(
+        None,
+        description="a folder of one-channel WAV clips that watch_model scores again, to see that the model still says "
+        "the same of them",
+    )
     accept_non_commercial: bool = Field(
         False,
         description="run a model whose weights may not be used commercially: the shipped research model is one; "

@@ -29,7 +29,7 @@ SPARK = {
 
 def test_all_dags_load(dagbag: Any) -> None:
     assert dagbag.import_errors == {}
-    assert set(dagbag.dags) == {*STEPS, "late_recordings", "erase_persons", "enforce_retention"}
+    assert set(dagbag.dags) == {*STEPS, "late_recordings", "erase_persons", "enforce_retention", "watch_model"}
 
 
 def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
@@ -151,6 +151,12 @@ def test_retention_comes_by_itself_every_day(dagbag: Any) -> None:
     dag = dagbag.dags["enforce_retention"]
     assert type(dag.timetable).__name__ == "CronTriggerTimetable"
     assert dag.get_task("retention").arguments == ["{{ '--dry-run' if params.dry_run else '' }}"]
+
+
+def test_the_model_is_watched_by_itself_every_week(dagbag: Any) -> None:
+    dag = dagbag.dags["watch_model"]
+    assert type(dag.timetable).__name__ == "CronTriggerTimetable"
+    assert (dag.get_task("watch").module, dag.get_task("watch").arguments) == ("watch_model", [])
 
 
 def test_an_erasure_is_given_the_path_of_a_file_and_never_an_id(dagbag: Any) -> None:

@@ -21,6 +21,8 @@ ALLOWED = {
 EXCEPTIONS = {
     # The step that renders is a job; what it renders is reporting's.
     ("jobs/render_report.py", "reporting"),
+    # What the report says of the data, the watch says, too.
+    ("jobs/watch_model.py", "reporting"),
     # The SQL prompt finds the warehouse by the jobs' settings.
     ("reporting/sql.py", "jobs"),
     # So does the dashboard, which adds labels to it, and says what is wrong with a setting or a store.
