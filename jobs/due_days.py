@@ -123,11 +123,11 @@ def objects(recordings: pa.Table) -> Objects:
 def _is_undone(view: Snapshot, day: date) -> bool:
     """Whether what is published of a day is, by somebody's will, an earlier run.
 
-    An erasure or an enrichment since goes on from the rows that were published, and so leaves it so; a night does not,
-    nor does a release, by which somebody asks for a night.
+    An erasure or an enrichment since goes on from the rows that were published, and so leaves it so, as new alerts do;
+    a night does not, nor does a release, by which somebody asks for a night.
     """
     runs = view.dataset("runs", day).to_table(["kind", "published_at", "run_id"]).to_pylist()
-    willed = [run for run in runs if run["kind"] not in ("erasure", "enrichment")]
+    willed = [run for run in runs if run["kind"] not in ("erasure", "enrichment", "alerts")]
     willed.sort(key=lambda run: (run["published_at"], run["run_id"]))
     return [run["kind"] for run in willed[-1:]] == ["undo"]
 

@@ -72,6 +72,10 @@ class NotEnrichable(JobError):
     """An enrichment was asked for of a day that was never published, or not with all that it needs."""
 
 
+class NotPublished(JobError):
+    """Something was asked of a day that was never published."""
+
+
 class DayPublishedAnew(JobError):
     """A day was published since an enrichment read it: no retry of publishing helps, a new run does."""
 

@@ -284,6 +284,7 @@ def in_words(found: Mapping[str, Any]) -> str:
         ("surveys", "survey answer"),
         ("topics", "stretch of a call with what it was about"),
         ("topic_emotions", "topic of a call with estimates of the emotions in it"),
+        ("alerts", "rule that a call met, with the figure"),
         ("quarantine", "recording that could not be read"),
         (LABELS.name, "judgement by somebody who listened to a stretch of a call"),
     ):

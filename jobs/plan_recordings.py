@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.alert_rules import load_rules
 from jobs.contacts import ContactRecord, contact_day
 from jobs.identity import keyed_hash
 from jobs.layouts import Layout, Layouts, RecordingKey, is_audio, local_date, open_layouts, utc_dates
@@ -128,6 +129,7 @@ def run(context: StepContext) -> Mapping[str, float]:
     settings = load_settings(model=arguments.model, roles=arguments.roles)
     card = read_card(settings.model, accept_non_commercial=settings.accept_non_commercial)
     layouts = open_layouts(settings)
+    load_rules(settings.alert_rules)  # a mistake in them is to end a night before it reads anything
     opt_outs = OptOuts.load(settings)
     days = utc_dates(context.call_date, settings.zone)
     # A record is written after its call has ended, so that of a late call lies under the date after.

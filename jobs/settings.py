@@ -280,6 +280,25 @@ class Settings(StoreSettings):
         description="seconds by which a recording's times (its key's, when its object was written, its contact "
         "record's) may contradict each other; one whose times contradict by more is quarantined as clock_skew",
     )
+    alert_rules: Path = Field(
+        ROOT / "jobs" / "alert_rules.yaml",
+        description="the YAML file with the rules that raise alerts (docs/alerts.md)",
+    )
+    alerts_name_contacts: bool = Field(
+        False,
+        description="let notifications name the contacts of the calls that raised alerts; else they have counts alone, "
+        "as the report's summary edition does",
+    )
+    notify_days: int = Field(
+        7,
+        ge=0,
+        description="nights of call dates longer ago than so many days notify nobody, so that a backfill is quiet",
+    )
+    reports_link: str | None = Field(
+        None,
+        description="where readers open the reports, such as https://reports.example.com: notifications then link the "
+        "summary edition there",
+    )
     recording_timeout_s: int = Field(
         300, ge=1, description="seconds that reading one recording may take, once it is fetched"
     )
@@ -306,6 +325,11 @@ class Settings(StoreSettings):
     @classmethod
     def _records_place(cls, place: str | None) -> str | None:
         return place and cls._one_place(place)
+
+    @field_validator("alert_rules")
+    @classmethod
+    def _rules_file(cls, path: Path) -> Path:
+        return ROOT / path.expanduser()
 
     @field_validator("logs")
     @classmethod

@@ -3,8 +3,8 @@
 Of a night it first settles every recording's outcome: it reads the staged plan, what was heard and what was
 classified, and writes ``recordings``, ``quarantine`` (an outcome a planned object) and ``call_events`` (those that
 sidecars told, and the pauses that were heard). An enrichment has these from what is published. Of both it then
-writes ``calls``, ``satisfaction_daily`` and ``topic_emotions`` (jobs/summary.py), and the expected survey scores where
-a calibration is kept.
+writes ``calls``, ``satisfaction_daily`` and ``topic_emotions`` (jobs/summary.py), the expected survey scores where a
+calibration is kept, and ``alerts`` (jobs/alerts.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.alerts import stage_alerts
 from jobs.errors import ReconciliationError
 from jobs.satisfaction_model import Calibration
 from jobs.staging import RunStaging
@@ -68,6 +69,7 @@ def run(context: StepContext) -> Mapping[str, float]:
         staging.write_table(TOPIC_EMOTIONS, TOPIC_EMOTIONS.empty())
     spark.stop()
     expect_scores(staging, open_storage(settings.warehouse, settings))
+    stage_alerts(staging, settings)
 
     recordings = staging.read_table(RECORDINGS, ["status", "duration_s"])
     counts = Counter(recordings.column("status").to_pylist())

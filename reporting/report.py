@@ -748,6 +748,13 @@ def _coverage_sentence(view: Night) -> str:
     return f"{scored}{covered}{'; ' + words.listing(rest) if rest else ''}.{opted_out}"
 
 
+def in_sentences(tables: Tables, period: Period, history: pa.Table) -> tuple[str, ...]:
+    """The period in the sentences with which the summary edition begins; the arguments are those of `render_page`."""
+    daily = tables["satisfaction_daily"]
+    how = course(pa.concat_tables([history.select(daily.column_names), daily]), period)
+    return headline(night(tables).for_sharing(), period, how)
+
+
 # The page
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from schemas import (
+    alerts,
     call_events,
     calls,
     contacts,
@@ -37,6 +38,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             topics,
             topic_emotions,
             satisfaction_daily,
+            alerts,
             quarantine,
             runs,
         )

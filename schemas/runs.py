@@ -18,7 +18,7 @@ TABLE = Table(
             "night: the day was computed from its recordings; enrichment: records, events and surveys were joined to "
             "the day that was published before, and no audio was read; release: quarantined recordings were put back; "
             "undo: an earlier run's tables were published again; erasure: the day was published without somebody's "
-            "rows",
+            "rows; alerts: the rules were applied anew",
             null_when="the run is older than enrichments: it was a night",
         ),
         column("model_id", pa.string(), "The model: name, version, start of its hash"),

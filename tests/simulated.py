@@ -113,6 +113,7 @@ def simulate(
         "topics": calls.assign(start_s=10.0, end_s=40.0),
         "topic_emotions": _topic_emotions(rng, calls, plants),
         "satisfaction_daily": _daily(contacts, calls, by_agent),
+        "alerts": pd.DataFrame(),
         "runs": _runs(contacts),
     }
     return {name: _table(name, frame) for name, frame in frames.items()}

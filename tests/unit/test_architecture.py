@@ -23,6 +23,8 @@ EXCEPTIONS = {
     ("jobs/render_report.py", "reporting"),
     # What the report says of the data, the watch says, too.
     ("jobs/watch_model.py", "reporting"),
+    # What a notification says of a day is what the report's summary edition says.
+    ("jobs/notifications.py", "reporting"),
     # The SQL prompt finds the warehouse by the jobs' settings.
     ("reporting/sql.py", "jobs"),
     # So does the dashboard, which adds labels to it, and says what is wrong with a setting or a store.

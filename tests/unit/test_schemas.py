@@ -43,6 +43,8 @@ COLUMNS = {
     "satisfaction_daily": """call_date scope queue team agent_id contacts_expected calls_scored calls_indexed
         calls_with_mood_change index_sum index_sumsq index_mean index_low index_high negative_share escalated_share
         recovered_share mood_change_mean coverage""",
+    "alerts": """call_date rule severity scope contact_id queue value threshold usual expected_precision raised_at
+        run_id""",
     "quarantine": """call_date contact_id source_uri etag queue stage reason_code detail attempts first_seen last_seen
         status run_id""",
     "runs": """run_id call_date kind model_id code_version planned scored quarantined skipped suppressed ignored
