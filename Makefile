@@ -64,6 +64,13 @@ republish: setup ## Undo: publish the earlier run RUN=id of a day once more, fro
 report: setup ## Write the report on what is published of WEEK=2026-W47 or MONTH=2026-11, in both editions.
 	@$(JOBS) -m jobs.render_report $(if $(WEEK),--week "$$WEEK") $(if $(MONTH),--month "$$MONTH")
 
+alerts: setup ## Apply the rules to the published day DATE=YYYY-MM-DD, and tell people what was not told yet; DRY_RUN=1: only say what they raise.
+	@$(JOBS) -m jobs.alerts --call-date "$$DATE" $(if $(filter 1,$(DRY_RUN)),--dry-run,\
+		&& .venv/airflow/bin/python dags/notify.py --call-date "$$DATE")
+
+heartbeat: setup ## Alarm, without Airflow, if yesterday is not published by BY=06:00; for cron (docs/alerts.md).
+	@$(JOBS) -m infra.heartbeat $(if $(BY),--by "$$BY")
+
 PUBLISHED = $(if $(OUT),--warehouse "$$OUT/warehouse") $(if $(FORMAT),--format "$$FORMAT")
 DAYS = $(if $(FROM),--from "$$FROM") $(if $(TO),--to "$$TO")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from airflow.sdk.configuration import conf
+from channels import Channel, read_channels
 
 SECTION = "callmood"
 DUTIES = {
@@ -54,6 +55,8 @@ class Deployment:
         Airflow's pool of the steps that start Spark (``spark_pool``); a pool that is not there starts none.
     sends_metrics
         Whether Airflow sends metrics anywhere, by its own section ``[metrics]``.
+    channels
+        Over which people are told of alerts, reports and failures (``channels``); without any, nobody is.
     """
 
     home: Path
@@ -68,6 +71,7 @@ class Deployment:
     aws_profiles: Mapping[str, str]
     spark_pool: str
     sends_metrics: bool
+    channels: tuple[Channel, ...] = ()
 
     def aws_profile(self, module: str) -> str | None:
         """The profile of AWS that a module of the jobs uses; None: the credentials that the task has."""
@@ -93,4 +97,5 @@ def read_deployment() -> Deployment:
             conf.getboolean("metrics", option, fallback=False)
             for option in ("otel_on", "statsd_on", "statsd_datadog_enabled")
         ),
+        channels=read_channels(conf.get(SECTION, "channels", fallback="")),
     )

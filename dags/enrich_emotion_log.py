@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Param, chain, dag, task
 from deployment import read_deployment
-from runs import ASSETS, default_args, new_run, run_arguments
+from runs import ASSETS, default_args, new_run, run_arguments, tell_people
 from steps import ProcessStep, spark_step
 
 DEPLOYMENT = read_deployment()
@@ -52,14 +52,17 @@ def enrich_emotion_log() -> None:
         return new_run(DEPLOYMENT)
 
     run = run_arguments("start_enrichment")
+    publish = ProcessStep(step="publish_tables", night=run, deployment=DEPLOYMENT, outlets=ASSETS)
+    report = ProcessStep(step="render_report", night=run, deployment=DEPLOYMENT)
     chain(
         start_enrichment(),
         ProcessStep(step="enrich_day", night=run, deployment=DEPLOYMENT),
         spark_step("summarize_calls", run, DEPLOYMENT),
         ProcessStep(step="validate_tables", night=run, deployment=DEPLOYMENT),
-        ProcessStep(step="publish_tables", night=run, deployment=DEPLOYMENT, outlets=ASSETS),
-        ProcessStep(step="render_report", night=run, deployment=DEPLOYMENT),
+        publish,
+        report,
     )
+    tell_people(DEPLOYMENT, "start_enrichment", publish, report)
 
 
 enrich_emotion_log()

@@ -9,7 +9,8 @@ replaces its rows; running two days at once is fine, the same day twice is not (
 classify the customers' speech; summarize_calls (Spark) makes the tables; validate_tables stops a night whose tables
 break an expectation, before anyone sees them; publish_tables replaces the day; render_report writes the report;
 send_metrics sends what the night came to, where Airflow's metrics are on.
-A recording that cannot be scored is quarantined with its reason and stops nothing.
+A recording that cannot be scored is quarantined with its reason and stops nothing. Where channels are set
+(docs/alerts.md), notify and send_report tell people of the day, its alerts and its report; they fail no night.
 
 **When it fails.** A transient failure (storage, network, a lost worker) is retried with growing waits. A permanent one
 (settings, validation) ends at once, with the reason in the task's last lines; mend it and clear the task. What was
@@ -30,7 +31,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, CronTriggerTimetable, Param, chain, dag, get_current_context, task
 from deployment import read_deployment
 from run_metrics import send_run_metrics
-from runs import ASSETS, default_args, new_run, run_arguments
+from runs import ASSETS, default_args, new_run, run_arguments, tell_people
 from steps import ProcessStep, spark_step
 
 DEPLOYMENT = read_deployment()
@@ -77,6 +78,8 @@ def nightly_emotion_log() -> None:
     def spark(step: str) -> BaseOperator:
         return spark_step(step, night, DEPLOYMENT)
 
+    publish = process("publish_tables", arguments={"--accept": "{{ params.accept or '' }}"}, outlets=ASSETS)
+    report = process("render_report")
     chain(
         started,
         process("plan_recordings", arguments=asked),
@@ -84,10 +87,11 @@ def nightly_emotion_log() -> None:
         spark("classify_emotions"),
         spark("summarize_calls"),
         process("validate_tables"),
-        process("publish_tables", arguments={"--accept": "{{ params.accept or '' }}"}, outlets=ASSETS),
-        process("render_report"),
+        publish,
+        report,
         send_metrics(),
     )
+    tell_people(DEPLOYMENT, "start_night", publish, report)
 
 
 nightly_emotion_log()

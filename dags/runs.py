@@ -1,4 +1,4 @@
-"""What the DAGs that compute a day have in common: how they name a run, how they retry, and what they update."""
+"""What the DAGs that compute a day have in common: how they name a run and retry, what they update, whom they tell."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import Asset, get_current_context
+from airflow.sdk import Asset, BaseOperator, get_current_context
 from call_dates import call_date_of
 from deployment import Deployment
+from failures import tell_failure
+from notify import Notify
 
 TABLES = (
     "contacts",
@@ -20,6 +22,7 @@ TABLES = (
     "topics",
     "topic_emotions",
     "satisfaction_daily",
+    "alerts",
     "quarantine",
     "runs",
 )
@@ -49,4 +52,13 @@ def default_args(deployment: Deployment) -> dict[str, Any]:
         "retry_delay": deployment.retry_delay,
         "retry_exponential_backoff": True,
         "max_retry_delay": deployment.retry_delay * 12,
+        "on_failure_callback": tell_failure,
     }
+
+
+def tell_people(deployment: Deployment, first_task: str, publish: BaseOperator, report: BaseOperator) -> None:
+    """Where a channel is set: say how the day is once it is published, and send its report once that is written."""
+    day = run_arguments(first_task)[1]
+    if deployment.channels:
+        publish >> Notify(task_id="notify", call_date=day, part="night", deployment=deployment)
+        report >> Notify(task_id="send_report", call_date=day, part="report", deployment=deployment)
