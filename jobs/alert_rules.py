@@ -214,8 +214,13 @@ def load_rules(path: Path) -> Sequence[CallRule | QueueRule]:
     try:
         return tuple(_RulesFile.model_validate(found).rules)
     except ValidationError as error:
-        problems = "\n  ".join(f"{_place(problem['loc'], found)}{problem['msg']}" for problem in error.errors())
+        problems = "\n  ".join(f"{_place(problem['loc'], found)}{_says(problem)}" for problem in error.errors())
         raise SettingsError(f"{where} is wrong (docs/alerts.md):\n  {problems}") from None
+
+
+def _says(problem: Mapping[str, Any]) -> str:
+    """What is wrong; pydantic speaks of tags where a rule does not say what it is of."""
+    return "of: expected calls or queues" if problem["type"].startswith("union_tag") else str(problem["msg"])
 
 
 def _place(steps: tuple[int | str, ...], found: Any) -> str:
