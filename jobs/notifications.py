@@ -25,14 +25,12 @@ import pyarrow.compute as pc
 from jobs.alert_rules import load_rules
 from jobs.discretion import start_logging
 from jobs.errors import JobError
-from jobs.render_report import page_path, read_period
 from jobs.settings import Settings, load_settings
 from jobs.step import call_date, exit_status
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.measures import FEWEST_CALLS
 from reporting.periods import Period
-from reporting.report import in_sentences
 from schemas.alerts import SEVERITIES, Severity
 from schemas.errors import SchemaError
 
@@ -216,6 +214,10 @@ def _precision(row: Mapping[str, Any]) -> str:
 def _of_reports(
     day: date, warehouse: Warehouse, marks: Mapping[str, str], settings: Settings
 ) -> Iterator[Notification]:
+    # With the plotting library, which takes seconds and is needed here alone.
+    from jobs.render_report import page_path, read_period
+    from reporting.report import in_sentences
+
     reports = open_storage(settings.reports, settings)
     for period in (Period.day(day), Period.week(day), Period.month(day)):
         about, path = f"report on the {period.kind}", page_path(period, "summary")

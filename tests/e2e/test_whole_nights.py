@@ -51,6 +51,7 @@ UNLIKE = {
     "topics": {"run_id"},
     "topic_emotions": {"run_id"},
     "satisfaction_daily": set(),
+    "alerts": {"run_id"},
     "quarantine": {"run_id", "attempts", "last_seen"},
 }
 
