@@ -223,7 +223,7 @@ def _of_reports(
         about, path = f"report on the {period.kind}", page_path(period, "summary")
         if day != period.last or about in marks or not reports.exists(path):
             continue
-        tables, history = read_period(warehouse, period)
+        tables, history, _ = read_period(warehouse, period)
         sentences = in_sentences(tables, period, history)
         link = f"{settings.reports_link.rstrip('/')}/{path}" if settings.reports_link else reports.uri(path)
         page = Page(f"callmood-{period.kind}-{period.first}.html", reports.read(path).decode())

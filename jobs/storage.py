@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import boto3
     import pyarrow
     import pyarrow.fs
-    from botocore.credentials import ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
 
     from jobs.settings import StoreSettings
@@ -429,8 +428,9 @@ class S3Storage(Storage):
             scheme, _, host = self.endpoint.partition("://")
             options |= {"endpoint_override": host, "scheme": scheme}
         if (credentials := self._credentials()) is not None:
-            options |= {"access_key": credentials.access_key, "secret_key": credentials.secret_key}
-            options |= {"session_token": credentials.token} if credentials.token else {}
+            access_key, secret_key, token = credentials
+            options |= {"access_key": access_key, "secret_key": secret_key}
+            options |= {"session_token": token} if token else {}
         return pyarrow.fs.S3FileSystem(**options), self.location.removeprefix("s3://")
 
     def delta_options(self) -> dict[str, str]:  # noqa: D102
@@ -440,15 +440,18 @@ class S3Storage(Storage):
             if self.endpoint.startswith("http://"):
                 options["AWS_ALLOW_HTTP"] = "true"
         if (credentials := self._credentials()) is not None:
-            options |= {"AWS_ACCESS_KEY_ID": credentials.access_key, "AWS_SECRET_ACCESS_KEY": credentials.secret_key}
-            if credentials.token:
-                options["AWS_SESSION_TOKEN"] = credentials.token
+            access_key, secret_key, token = credentials
+            options |= {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+            options |= {"AWS_SESSION_TOKEN": token} if token else {}
         return options
 
-    def _credentials(self) -> ReadOnlyCredentials | None:
-        """The client's, so that a profile or a role serves Delta and pyarrow, too, which know fewer ways."""
-        credentials = self.client._request_signer._credentials  # type: ignore[attr-defined]
-        return None if credentials is None else credentials.get_frozen_credentials()
+    def _credentials(self) -> tuple[str, str, str | None] | None:
+        """The client's key, secret and token, so that profiles and roles serve Delta and pyarrow, which know fewer ways."""
+        found = self.client._request_signer._credentials  # type: ignore[attr-defined]
+        if found is None:
+            return None
+        frozen = found.get_frozen_credentials()
+        return frozen.access_key, frozen.secret_key, frozen.token
 
 
 def open_storage(location: str, settings: StoreSettings) -> Storage:
