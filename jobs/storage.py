@@ -446,7 +446,7 @@ class S3Storage(Storage):
         return options
 
     def _credentials(self) -> tuple[str, str, str | None] | None:
-        """The client's key, secret and token, so that profiles and roles serve Delta and pyarrow, which know fewer ways."""
+        """The client's key, secret and token: profiles and roles serve Delta and pyarrow, which know fewer ways."""
         found = self.client._request_signer._credentials  # type: ignore[attr-defined]
         if found is None:
             return None

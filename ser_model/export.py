@@ -342,6 +342,7 @@ def _card_values(
     return {
         "name": card.name,
         "model_id": card.model_id,
+        "license": card.license,
         "commercial_use": "commercial use is allowed, as the corpora below allow it"
         if card.commercial_use
         else "no commercial use, since corpora that they were trained on allow none (see `LICENSE-WEIGHTS`)",
