@@ -446,12 +446,14 @@ class S3Storage(Storage):
         return options
 
     def _credentials(self) -> tuple[str, str, str | None] | None:
-        """The client's key, secret and token: profiles and roles serve Delta and pyarrow, which know fewer ways."""
-        found = self.client._request_signer._credentials  # type: ignore[attr-defined]
-        if found is None:
-            return None
-        frozen = found.get_frozen_credentials()
-        return frozen.access_key, frozen.secret_key, frozen.token
+        """Key, secret and token of now, as the client has them from a profile, a role or the environment.
+
+        Delta and pyarrow know fewer ways to come by them, such as no role that a profile takes on.
+        """
+        with s3_errors(self.location):
+            found = self.client._request_signer._credentials  # type: ignore[attr-defined]
+            now = None if found is None else found.get_frozen_credentials()
+        return None if now is None else (now.access_key, now.secret_key, now.token)
 
 
 def open_storage(location: str, settings: StoreSettings) -> Storage:

@@ -8,10 +8,17 @@ import pickle
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.credentials import Credentials
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 
 from jobs.errors import SettingsError, StorageAccessDenied, StorageError
 from jobs.settings import load_settings
@@ -53,6 +60,33 @@ def test_a_storage_is_the_same_in_another_process(prefix: str) -> None:
     again = pickle.loads(pickle.dumps(storage))  # noqa: S301 - our own bytes
     assert isinstance(again, S3Storage)
     assert (again.location, again.endpoint, again.region) == (storage.location, storage.endpoint, storage.region)
+
+
+@pytest.mark.parametrize("token", [None, "token"])
+def test_pyarrow_and_delta_get_the_credentials_that_the_client_has_now(
+    token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = S3Storage("s3://bucket/place", "http://127.0.0.1:9", "us-east-1")
+    signer = storage.client._request_signer  # type: ignore[attr-defined]
+    monkeypatch.setattr(signer, "_credentials", Credentials("of the role", "secret", token))
+    filesystem, _ = storage.filesystem()
+    options = storage.delta_options()
+    assert (options["AWS_ACCESS_KEY_ID"], options.get("AWS_SESSION_TOKEN")) == ("of the role", token)
+    assert storage.filesystem()[0] == filesystem
+    monkeypatch.setattr(signer, "_credentials", Credentials("renewed", "secret", token))
+    assert storage.filesystem()[0] != filesystem
+    assert storage.delta_options()["AWS_ACCESS_KEY_ID"] == "renewed"
+
+
+def test_credentials_that_cannot_be_had_are_one_of_our_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise CredentialRetrievalError(provider="sts", error_msg="no answer")
+
+    storage = S3Storage("s3://bucket/place", None, "us-east-1")
+    broken = SimpleNamespace(get_frozen_credentials=refuse)
+    monkeypatch.setattr(storage.client._request_signer, "_credentials", broken)  # type: ignore[attr-defined]
+    with pytest.raises(StorageError, match="s3://bucket/place cannot be reached"):
+        storage.filesystem()
 
 
 @pytest.mark.parametrize(
