@@ -276,7 +276,10 @@ class RunStaging:
         """The metadata that the file was written with."""
         import pyarrow.parquet as pq
 
-        with self.storage.open_input(f"{self.folder}/{file.path}") as source:
+        with (
+            local_errors("read", self.storage.location),
+            self.storage.open_input(f"{self.folder}/{file.path}") as source,
+        ):
             found = pq.read_metadata(source).metadata or {}
         return {name.decode(): value.decode() for name, value in found.items() if name != b"ARROW:schema"}
 
@@ -335,7 +338,11 @@ class RunStaging:
 
         schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
         stored = [name for name in schema.names if name != PARTITION_COLUMN]
-        with self.storage.open_input(f"{self.folder}/{file.path}") as source, pq.ParquetFile(source) as parquet:
+        with (
+            local_errors("read", self.storage.location),
+            self.storage.open_input(f"{self.folder}/{file.path}") as source,
+            pq.ParquetFile(source) as parquet,
+        ):
             for batch in parquet.iter_batches(ROW_GROUP_ROWS, columns=stored):
                 arrays = {name: batch.column(name) for name in stored}
                 if PARTITION_COLUMN in schema.names:
@@ -369,7 +376,8 @@ class TableWriter:
         import pyarrow.parquet as pq
 
         schema = self._table.published_schema
-        self._sink = self._staging.storage.open_output(f"{self._staging.folder}/{self.file.path}")
+        with local_errors("written", self._staging.storage.location):
+            self._sink = self._staging.storage.open_output(f"{self._staging.folder}/{self.file.path}")
         plain = [name for name in schema.names if name != "features"]
         with self._or_give_up():
             self._parquet = pq.ParquetWriter(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from jobs.settings import StoreSettings
 
 S3_ATTEMPTS = 10
+S3_CONNECT_S, S3_READ_S = 10, 60
+"""How long a request waits for a connection, and for more of an answer; pyarrow's own limit is 3 s."""
 BODY_ATTEMPTS = 4
 """How often an object is asked for whose bytes break off or come damaged: botocore tries requests again, not bodies."""
 BODY_WAIT_S = 0.5
@@ -59,6 +61,13 @@ _DENIED = {
 }
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+# How pyarrow's and deltalake's own clients of S3 say a store's code.
+_SAID_CODES = (
+    re.compile(r"<Code>(\w+)</Code>"),
+    re.compile(r"ExceptionName: (\w+)"),
+    re.compile(r"AWS Error ([A-Z_]+)"),
+)
+_BROKE_OFF = "BrokeOff"  # a code of our own: an answer, be it a refusal, that ended in its midst
 _NO_CREDENTIALS = "NoCredentials"  # a code of our own, where no store was asked
 NOT_OF_AN_OBJECT = frozenset(
     {*_EXPIRED, _NO_CREDENTIALS, "InvalidAccessKeyId", "InvalidToken", "NoSuchBucket", "RequestTimeTooSkewed"}
@@ -347,13 +356,14 @@ class S3Storage(Storage):
         """Copy the object's bytes into an empty file; what breaks off is fetched again, after waits."""
         seen: set[str] | None = set() if is_plain(self.endpoint) else None
         for attempt in range(1, BODY_ATTEMPTS + 1):
-            with s3_errors(self.location):
-                answer = self.client.get_object(Bucket=self.bucket, Key=self._key(path))
+            answer: Mapping[str, Any] | None = None
             try:
                 with s3_errors(self.location):
+                    answer = self.client.get_object(Bucket=self.bucket, Key=self._key(path))
                     return copy_body(answer, target, seen)
-            except StorageError:
-                if attempt == BODY_ATTEMPTS:
+            except StorageError as error:
+                # What botocore has tried often enough is not tried again here.
+                if attempt == BODY_ATTEMPTS or (answer is None and error.code != _BROKE_OFF):
                     raise
             target.seek(0)
             target.truncate()
@@ -423,6 +433,10 @@ class S3Storage(Storage):
         options: dict[str, Any] = {
             "region": self.region,
             "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+            "connect_timeout": S3_CONNECT_S,
+            "request_timeout": S3_READ_S,
+            # A small file is one PUT, which can be repeated, and leaves no begun upload where its writer is killed.
+            "allow_delayed_open": True,
         }
         if self.endpoint:
             scheme, _, host = self.endpoint.partition("://")
@@ -491,8 +505,8 @@ def s3_client(endpoint: str | None, region: str) -> S3Client:
 
     config = Config(
         retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS},
-        connect_timeout=10,
-        read_timeout=60,
+        connect_timeout=S3_CONNECT_S,
+        read_timeout=S3_READ_S,
         max_pool_connections=32,
         s3={"addressing_style": "path"} if endpoint else None,
     )
@@ -576,6 +590,7 @@ def s3_errors(where: str) -> Iterator[None]:
         PartialCredentialsError,
         ProfileNotFound,
     )
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
@@ -592,21 +607,41 @@ def s3_errors(where: str) -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         if code in _MISSING:
             raise FileNotFoundError(f"no such object in {where}") from None
-        if code in _DENIED:
-            raise StorageAccessDenied(
-                f"{where} answers {code}; check that the bucket exists, the credentials, and their permissions", code
-            ) from None
-        if code in _EXPIRED:
-            raise StorageError(
-                f"{where} answers {code}: the credentials have expired; give the jobs a role, whose credentials are "
-                "renewed, or new ones, and start the step again",
-                code,
-            ) from None
-        raise StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later", code) from None
+        raise _refused(where, code) from None
     except BotoCoreError as error:
         raise StorageError(
             f"{where} cannot be reached ({type(error).__name__}); check the address and the network"
         ) from None
+    except HTTPError as error:  # botocore lets through what happens while it reads a refusal
+        raise StorageError(
+            f"{where} cannot be reached ({type(error).__name__}); check the address and the network", _BROKE_OFF
+        ) from None
+
+
+def _refused(where: str, code: str) -> StorageAccessDenied | StorageError:
+    """What a store refuses with a code, after as many tries as it may heal in."""
+    if code in _DENIED:
+        return StorageAccessDenied(
+            f"{where} answers {code}; check that the bucket exists, the credentials, and their permissions", code
+        )
+    if code in _EXPIRED:
+        return StorageError(
+            f"{where} answers {code}: the credentials have expired; give the jobs a role, whose credentials are "
+            "renewed, or new ones, and start the step again",
+            code,
+        )
+    return StorageError(f"{where} answers {code} after {S3_ATTEMPTS} attempts; try again later", code)
+
+
+def said_by_a_store(where: str, error: Exception) -> StorageAccessDenied | StorageError | None:
+    """What an error of pyarrow's or deltalake's says that the store answered, as `s3_errors` has boto3's; or None."""
+    said = next(filter(None, (code.search(str(error)) for code in _SAID_CODES)), None)
+    if said is None:
+        return None
+    code = said[1].title().replace("_", "") if said[1].isupper() else said[1]  # SLOW_DOWN is pyarrow's word for it
+    if code == "NetworkConnection":
+        return StorageError(f"{where} cannot be reached; check the address and the network")
+    return _refused(where, code)
 
 
 def is_full(error: OSError) -> bool:
@@ -616,7 +651,7 @@ def is_full(error: OSError) -> bool:
 
 @contextmanager
 def local_errors(done: str, where: str) -> Iterator[None]:
-    """Turn the errors of files into ours, but for ``FileNotFoundError``."""
+    """Turn the errors of files into ours, but for ``FileNotFoundError``; also those of pyarrow's client of S3."""
     try:
         yield
     except FileNotFoundError:
@@ -626,5 +661,7 @@ def local_errors(done: str, where: str) -> Iterator[None]:
             f"{where} cannot be {done} ({error.strerror}); check the folder's permissions"
         ) from None
     except OSError as error:
+        if (answer := said_by_a_store(where, error)) is not None:
+            raise answer from None
         says = error.strerror or (os.strerror(error.errno) if error.errno else type(error).__name__)
         raise StorageError(f"{where} cannot be {done} ({says}); check the disk and its free space") from None

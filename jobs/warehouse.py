@@ -32,6 +32,7 @@ from deltalake.transaction import AddAction, CommitProperties
 
 from jobs.day_lock import LEASE_S, DayLock, locked_days
 from jobs.errors import DayPublishedAnew, ErasedMeanwhile, JobError, StorageError, ValidationFailed
+from jobs.storage import S3_ATTEMPTS, said_by_a_store
 from jobs.suppressions import IDENTIFYING, Suppressions
 from schemas import TABLES
 from schemas.errors import TableSchemaError
@@ -370,8 +371,8 @@ class Warehouse:
                     log.info("table %s gains %s", table.name, ", ".join(missing.names))
                     handle.alter.add_columns(_delta_fields(missing))
                 return
-            except CommitFailedError:  # another day's run does the same
-                _wait(attempt)
+            except (CommitFailedError, OSError) as error:  # another day's run does the same
+                _try_again(error, attempt)
         raise _too_busy(table.name)
 
     def _place(
@@ -451,8 +452,8 @@ class Warehouse:
                     partition_filters=None if append else [(PARTITION_COLUMN, "=", day.isoformat())],
                     commit_properties=CommitProperties(app_transactions=[Transaction(transaction, number)]),
                 )
-            except CommitFailedError:
-                _wait(attempt)
+            except (CommitFailedError, OSError) as error:
+                _try_again(error, attempt)
         raise _too_busy(table.name)
 
     def _append_marker(self, intent: Intent, versions: Mapping[str, int], lock: DayLock) -> None:
@@ -791,8 +792,15 @@ def _files_by_day(handle: DeltaTable) -> DayFiles:
     return {day: tuple(sorted(files, key=lambda file: file.path)) for day, files in days.items()}
 
 
-def _wait(attempt: int) -> None:
-    """Wait after a lost commit: a random time, longer from attempt to attempt, so that two do not meet again."""
+def _try_again(error: Exception, attempt: int) -> None:
+    """Wait for another try of a commit that was lost to another's, or whose answer was; raise any other error.
+
+    Deltalake asks again by itself where a store refuses, but not where the connection broke: it may have been done.
+    """
+    answer_was_lost = "HTTP error" in str(error) and attempt + 1 < S3_ATTEMPTS
+    if not (isinstance(error, CommitFailedError) or answer_was_lost):
+        raise error
+    # A random time, longer from attempt to attempt, so that two do not meet again.
     time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))  # noqa: S311 - it only has to differ
 
 
@@ -818,5 +826,9 @@ def _delta_errors(storage: Storage) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (DeltaError, OSError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise StorageError(f"{storage.location} cannot be used: {lines[0]}") from error
+        if (answer := said_by_a_store(storage.location, error)) is not None:
+            raise answer from error
+        # Of the lines that deltalake says, the first names what was tried, and the last the cause.
+        lines = [line.rpartition("\u21b3")[2].removeprefix("\x1b[0m").strip() for line in str(error).splitlines()]
+        says = dict.fromkeys((lines[0], lines[-1])) if lines else [type(error).__name__]
+        raise StorageError(f"{storage.location} cannot be used: {': '.join(says)}") from error

@@ -26,20 +26,21 @@ ANSWERS = {
     "NoSuchBucket": (404, "The specified bucket does not exist"),
 }
 """What an S3 server says, by its code: HTTP status and message."""
-SPOILED = ("reset", "break off", "too short", "damage", "another ETag", "drip")
-"""Faults of an answer: the connection is reset instead of it, or after half of its body; half of the body comes as if
-it were all; a byte of it, each time elsewhere, is another; its ETag is no MD5 of it; it comes in ten parts with pauses
-between them."""
+SPOILED = ("reset", "lost answer", "break off", "too short", "damage", "another ETag", "drip")
+"""Faults of an answer: the connection is reset instead of it, before or after the server has done what was asked, or
+after half of its body; half of the body comes as if it were all; a byte of it, each time elsewhere, is another; its
+ETag is no MD5 of it; it comes in ten parts with pauses between them."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that came: how many there were before, its method, path and query."""
+    """A request that came: how many there were before, its method, path and query, and whose client it is of."""
 
     number: int
     method: str
     path: str
     query: str
+    agent: str = ""
 
 
 Decide = Callable[[Request], str | None]
@@ -79,11 +80,12 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
 
         def pass_on(self) -> None:
             """Answer a request as it is decided."""
-            length = int(self.headers.get("Content-Length", 0))
-            sent = self.rfile.read(length)
+            sent = self._sent()
             path, _, query = self.path.partition("?")
             with counting:
-                fault = proxy.decide(Request(len(proxy.met), self.command, path, query))
+                fault = proxy.decide(
+                    Request(len(proxy.met), self.command, path, query, self.headers["User-Agent"] or "")
+                )
                 proxy.met.append(fault)
             if fault in ANSWERS:
                 self._refuse(fault)
@@ -91,6 +93,18 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
                 self._break()
             else:
                 self._answer(sent, fault)
+
+        def _sent(self) -> bytes:
+            """The body of the request; pyarrow's come in chunks."""
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            chunks = []
+            while length := int(self.rfile.readline().partition(b";")[0], 16):
+                chunks.append(self.rfile.read(length))
+                self.rfile.readline()
+            while self.rfile.readline().strip():  # what trails
+                pass
+            return b"".join(chunks)
 
         def _refuse(self, code: str) -> None:
             status, message = ANSWERS[code]
@@ -105,11 +119,16 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
             server = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=60)
             server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in {"connection", "expect"}:
+                if name.lower() not in {"connection", "expect", "transfer-encoding"}:
                     server.putheader(name, value)
+            if "Transfer-Encoding" in self.headers:
+                server.putheader("Content-Length", str(len(sent)))
             server.endheaders(sent)
             answer = server.getresponse()
             body = answer.read()
+            if fault == "lost answer":
+                server.close()
+                return self._break()
             half = body[: len(body) // 2]
             if fault == "too short":
                 body = half
