@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -45,7 +45,7 @@ MEMORY_MB = 8192
 OF_THE_CLOCK = {"first_seen", "last_seen", "raised_at"}
 TIME = re.compile(r"\d{8}T\d{6}\.\d+Z|Made by Callmood on \S+ \S+|\d{4}-\d\d-\d\d \d\d:\d\d")
 PLACES = ("staging", "warehouse", "reports")
-BEFORE_VALIDATION = STEPS["night"][: STEPS["night"].index("validate_tables")]
+SUMMARIES = ("recordings", "quarantine", "call_events", "calls", "satisfaction_daily")
 VARIABLE = "CALLMOOD_KILL_POINTS"
 KILLED = "killed "
 
@@ -187,17 +187,25 @@ class Night:
         self._before = folder.with_name("before")
         self._folder.mkdir()
 
-    def stage_a_day(self) -> None:
-        """Stage a day that holds, as the steps up to summarize_calls would."""
+    def stage_a_day(self, steps: Sequence[str]) -> None:
+        """Stage a day that holds, as these steps would."""
         from test_expectations import a_day
 
         staging, given = self.staging, a_day()
         staging.start_run(RunSpec(RUN, DAY, load_settings().model, ("customer",), "abc", "2026-11-21T08:00:00+00:00"))
+        given["call_audio"] = [
+            row | ({"status": "decoded", "nonspeech_s": 0.0, "pauses": []} if row["status"] == "scored" else {})
+            for row in given["recordings"]
+            if row["status"] != "skipped"
+        ]
+        if "summarize_calls" not in steps:
+            for name in SUMMARIES:
+                del given[name]
         for name, table in STAGED_TABLES.items():
             rows = [{**row, "call_date": DAY, "run_id": RUN} for row in given.get(name, [])]
             known = [{column: row.get(column) for column in table.schema.names} for row in rows]
             staging.write_table(table, pa.Table.from_pylist(known, schema=table.schema))
-        for step in BEFORE_VALIDATION:
+        for step in steps:
             staging.end(StepMarker(step, RUN, "done", 1.0))
 
     def run(self, step: str, kill_at: int | None = None, moment: str = "") -> Try:
@@ -279,7 +287,9 @@ def main() -> int:
     """Kill each of the steps at every so many-th point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("killed", nargs="+", metavar="STEP=N", help="a step, and that every N-th of its points is one")
-    parser.add_argument("--of-a-made-up-day", action="store_true", help="which is staged up to summarize_calls")
+    parser.add_argument(
+        "--of-a-made-up-day", action="store_true", help="which is staged up to the first of these steps"
+    )
     arguments = parser.parse_args()
     every = {step: int(number) for step, _, number in (each.partition("=") for each in arguments.killed)}
     for step in STEPS["night"]:
@@ -289,10 +299,12 @@ def main() -> int:
         night = Night(Path(folder) / "night")
         for place in PLACES:
             os.environ[f"CALLMOOD_{place.upper()}"] = str(Path(folder) / "night" / place)
+        before: Sequence[str] = ()
         if arguments.of_a_made_up_day:
-            in_own_process(night.stage_a_day, MEMORY_MB)
+            before = STEPS["night"][: min(map(STEPS["night"].index, every))]
+            in_own_process(lambda: night.stage_a_day(before), MEMORY_MB)
         for step in STEPS["night"][: 1 + max(map(STEPS["night"].index, every))]:
-            if arguments.of_a_made_up_day and step in BEFORE_VALIDATION:
+            if step in before:
                 continue
             night.keep()
             changes = night.run(step).changes

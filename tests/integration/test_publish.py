@@ -425,10 +425,12 @@ def test_an_incompatible_schema_is_refused(
 # Side by side
 
 
-def test_days_are_published_side_by_side(staging: Storage, new_storage: NewStorage) -> None:
+def test_days_are_published_side_by_side(
+    staging: Storage, new_storage: NewStorage, pytestconfig: pytest.Config
+) -> None:
     place = new_storage("warehouse")
-    on_folder = isinstance(place, LocalStorage)
-    days = [DAY + timedelta(number) for number in range(6 if on_folder else 3)]
+    at_once = 30 if pytestconfig.getoption("every_fault") else 6
+    days = [DAY + timedelta(number) for number in range(at_once if isinstance(place, LocalStorage) else 3)]
     runs = [[staged(staging, day, f"run-{turn}", salt=day.isoformat()) for turn in range(2)] for day in days]
 
     def publish(turns: list[RunStaging]) -> None:
@@ -454,6 +456,32 @@ def test_a_second_run_of_the_day_is_kept_out(staging: Storage, warehouse: Wareho
     assert warehouse.read("runs").num_rows == 0
     warehouse.publish(run, figures())
     assert warehouse.read("runs").num_rows == 1
+
+
+def test_two_runs_of_a_day_at_once_leave_one_of_them_whole(staging: Storage, new_storage: NewStorage) -> None:
+    runs = [staged(staging, DAY, f"run-{number}", salt=f"salt-{number}-") for number in range(2)]
+    together = threading.Barrier(len(runs))
+
+    def is_published(run: RunStaging) -> bool:
+        together.wait()
+        try:
+            Warehouse(new_storage("warehouse"), lease_s=20.0).publish(run, figures())
+        except DayLocked:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(runs)) as pool:
+        published = [run.run_id for run, went in zip(runs, pool.map(is_published, runs), strict=True) if went]
+    warehouse = Warehouse(new_storage("warehouse"))
+    view = warehouse.snapshot()
+    assert published, "the one that is kept out is kept out by the other"
+    assert list(view.run_ids(DAY)) == published
+    last = view.last_run(DAY)["run_id"]
+    for table in DAY_TABLES:
+        assert view.dataset(table.name).to_table().equals(rows_of(table, DAY, last, 3, f"salt-{last[-1]}-0")), (
+            table.name
+        )
+    assert_clean(warehouse)
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""A Spark cluster whose executor is killed from outside, and a task that fails thrice: no row is lost, none is double.
+"""A Spark cluster whose executor is killed from outside, a task that fails thrice and one that is tried twice at once.
 
-In local mode a dead worker takes the application down, so this needs Spark's local-cluster mode: two executors, each a
-JVM with Python workers of its own. ``make chaos`` runs it.
+No row is lost, none is double. In local mode a dead worker takes the application down, and nothing is tried twice at
+once: so this needs Spark's local-cluster mode, of two executors, each a JVM with Python workers of its own. ``make
+chaos`` runs it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -22,7 +24,7 @@ from schemas.staging import CALL_AUDIO
 
 DAY = date(2026, 11, 20)
 N_TASKS, N_ROWS = 8, 50
-KILLER, FAILER = 2, 5
+KILLER, FAILER, DAWDLER = 2, 5, 6
 
 
 def rows_of(task: int) -> pa.Table:
@@ -38,7 +40,9 @@ def parent(process_id: int) -> int:
 
 @pytest.mark.spark
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the executor by Linux's /proc")
-def test_a_killed_executor_and_a_task_that_fails_thrice(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_a_killed_executor_a_task_that_fails_thrice_and_speculation(
+    tmp_path: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not pytestconfig.getoption("every_fault"):
         pytest.skip("a cluster takes a minute to start: make chaos")
     from jobs.spark import run_tasks, spark_session
@@ -61,8 +65,11 @@ def test_a_killed_executor_and_a_task_that_fails_thrice(tmp_path: Path, pytestco
                 signal.pause()
         if task == FAILER and attempt < 3:
             raise OSError("a failure that passes")
+        if task == DAWDLER and attempt == 0:
+            time.sleep(120)  # its file is whole by now, and so is soon that of the attempt that Spark starts beside it
         return attempt, writer.file
 
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--conf spark.speculation=true pyspark-shell")
     places = dict.fromkeys(("staging", "warehouse", "reports"), "unused")
     settings = load_settings(recordings="s3://none", spark_master="local-cluster[2,1,1024]", **places)
     spark = spark_session("test_spark_cluster", settings)
@@ -73,6 +80,7 @@ def test_a_killed_executor_and_a_task_that_fails_thrice(tmp_path: Path, pytestco
     attempts = dict(enumerate(attempt for attempt, _ in answers))
     assert attempts[FAILER] == 3
     assert attempts[KILLER] >= 1
+    assert attempts[DAWDLER] >= 1
     staging.commit(CALL_AUDIO, [file for _, file in answers])
     found = Counter(staging.read_table(CALL_AUDIO)["contact_id"].to_pylist())
     assert found == dict.fromkeys((f"{task}-{number}" for task in range(N_TASKS) for number in range(N_ROWS)), 1)
