@@ -134,6 +134,9 @@ chaos: setup ## Inject every fault: killed processes, poisoned recordings, races
 fuzz: setup ## Give random bytes to all that reads what comes from outside: [MINUTES=60].
 	@$(JOBS) -m tests.fuzz "$${MINUTES:-60}"
 
+soak: setup ## Run a night of many short calls, 2% of them bad, and watch memory and outcomes: [RECORDINGS=500] [CALLS=folder of WAV calls].
+	@$(JOBS) -m tests.soak "$${RECORDINGS:-500}" $(if $(CALLS),--calls "$$CALLS")
+
 bench: setup ## Measure speed and memory against other ways and write docs/benchmarks: [CALLS=folder of WAV calls] [QUICK=1].
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(JOBS) -m tests.benchmarks $(if $(CALLS),--calls "$$CALLS") $(if $(QUICK),--quick)
 

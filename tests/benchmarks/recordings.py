@@ -50,13 +50,25 @@ def make_recordings(folder: Path, number: int) -> list[Recording]:
     ValueError
         Where the folder has no such file.
     """
+    calls = read_calls(folder)
+    rng = np.random.default_rng(1)
+    return [_recording(index, calls, rng) for index in range(number)]
+
+
+def read_calls(folder: Path) -> list[npt.NDArray[np.int16]]:
+    """The samples ``[shape=(n, 2)]`` of a folder's two-channel WAV files at 8 kHz.
+
+    Raises
+    ------
+    ValueError
+        Where the folder has no such file.
+    """
     calls = [samples for path in sorted(folder.rglob("*.wav")) for samples in _two_channels(path)]
     if not calls:
         raise ValueError(
             f"{folder} holds no two-channel WAV file at {RATE_HZ} Hz; expected calls to make recordings of"
         )
-    rng = np.random.default_rng(1)
-    return [_recording(index, calls, rng) for index in range(number)]
+    return calls
 
 
 def _two_channels(path: Path) -> Iterator[npt.NDArray[np.int16]]:
