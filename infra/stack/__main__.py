@@ -202,7 +202,7 @@ class Stack:
     def _write_environment(self, state: State) -> None:
         lines = [f"{name}={value}" for name, value in job_variables(self.places, state.ports).items()]
         self.places.environment.write_text("\n".join(lines) + "\n")
-        airflow = next(service.environment for service in self.services(state) if service.name == "airflow-scheduler")
+        airflow = next(service.environment for service in self.services(state) if service.name == "airflow-api")
         lines = [
             f"{name}={shlex.quote(value)}" for name, value in airflow.items() if name.startswith(("AIRFLOW", "OTEL_"))
         ]
