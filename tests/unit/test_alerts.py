@@ -24,6 +24,7 @@ from jobs.release import last_figures
 from jobs.settings import Settings
 from jobs.staging import RunStaging
 from jobs.storage import LocalStorage
+from jobs.suppressions import Suppressed, Suppressions
 from jobs.warehouse import DAY_TABLES, RunFigures, Warehouse
 from schemas import TABLES
 from schemas import definitions as d
@@ -324,6 +325,21 @@ def test_alerts_are_found_with_the_person(settings: Settings) -> None:
     contact = published(settings)["contact_id"][0].as_py()
     held = find(Person.of([contact]), Warehouse(LocalStorage(settings.warehouse)), LocalStorage(settings.staging))
     assert held.rows["alerts"] == 1
+
+
+def test_alerts_of_an_erased_contact_go_and_those_of_queues_stay(tmp_path: Path) -> None:
+    night = made_up_night()
+    rows = days_of([*STEADY, 0.9])
+    of_day = pc.field("call_date") == DAY
+    both = {"calls": night["calls"], "satisfaction_daily": rows.filter(of_day)}
+    found = raised(rules_of(tmp_path, ON_ANGER, ON_QUEUES), both, before=rows.filter(~of_day))
+    gone = found.filter(pc.field("scope") == "call")["contact_id"][0].as_py()
+    secret = b"0123456789abcdef"
+    erased = Suppressions([Suppressed.of(secret, contacts=[gone], at=datetime.now(UTC))], secret)
+    left = erased.without(found)
+    assert left.num_rows == found.num_rows - 1
+    assert gone not in left["contact_id"].to_pylist()
+    assert left["scope"].to_pylist().count("queue") == 1
 
 
 # What is said of them
