@@ -351,6 +351,17 @@ def test_the_shipped_model_keeps_the_contract_and_its_licence_is_stated() -> Non
     assert card.evaluated_languages == tuple(dict.fromkeys(measured)) == ("en", "de")
 
 
+def test_the_open_model_heard_nothing_that_forbids_commercial_use() -> None:
+    folder = SHIPPED.parent / "open"
+    card = Classifier.load(folder).card
+    assert card.commercial_use
+    assert card.license == "Apache-2.0"
+    assert card.corpora == ("emodb",)
+    assert all(CORPORA[name].commercial_use for name in card.corpora)
+    assert card.model_id in (folder / "README.md").read_text()
+    assert (folder / "model.onnx").stat().st_size <= 2_000_000
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_a_segments_result_of_the_shipped_model_does_not_depend_on_its_batch(batch_size: int) -> None:
     classifier, given = Classifier.load(SHIPPED), segments(70)
