@@ -326,7 +326,8 @@ def test_the_model_is_found_from_the_callers_folder(monkeypatch: pytest.MonkeyPa
 def enriched(folder: Path, day: date, **counts: int) -> RunStaging:
     """The staging of an enrichment that found so much."""
     run = RunStaging(LocalStorage(folder / "staging"), day, "run")
-    nothing = ("new_records", "changed_records", "moved_contacts", "changed_events", "changed_surveys", "opted_out")
+    records = ("new_records", "changed_records", "moved_contacts")
+    nothing = (*records, "changed_events", "changed_surveys", "changed_topics", "opted_out")
     run.end(StepMarker("enrich_day", "run", "done", 1.0, {**dict.fromkeys(nothing, 0), **counts}))
     run.end(StepMarker("summarize_calls", "run", "done", 1.0, {"scored": 1200}))
     return run
@@ -337,6 +338,7 @@ def enriched(folder: Path, day: date, **counts: int) -> RunStaging:
     [
         ({}, "1,200 calls; nothing new"),
         ({"changed_surveys": 1}, "1,200 calls; 1 new or other survey answer"),
+        ({"changed_topics": 2}, "1,200 calls; 2 contacts with other topics"),
         (
             {"new_records": 2, "changed_records": 1, "moved_contacts": 1, "changed_events": 3, "opted_out": 2},
             "1,200 calls; 2 new contact records, 1 changed contact record, 1 contact that is of another day, 3 "
