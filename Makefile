@@ -8,8 +8,8 @@ export PYTHON
 # What a user gives reaches the recipes as variables of their environment, as it was written: neither make nor the shell
 # reads anything into a $, a quote or a backtick.
 GIVEN := RECORDINGS CONTACTS DATE LAYOUT OUT FROM TO MODEL ROLES ACCEPT CONTACT REASON RUN CUSTOMER FILE DRY_RUN Q \
-	CALLS RUNS CORPORA CREMA_D NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH PORTS \
-	STACK AIRFLOW_DATABASE
+	CALLS RUNS CORPORA CREMA_D PREVIOUS NOISE RETRAIN CONFIG TEACHER TRAINING MINUTES PORT FORMAT PERIOD BY WHAT WEEK MONTH \
+	PORTS STACK AIRFLOW_DATABASE
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
 # Every target with a line of help; none of them is a file.
@@ -104,10 +104,10 @@ person: setup ## Print everything that is held on CUSTOMER=key, as JSON and in p
 retention: setup ## Delete what is past its lifetime (docs/privacy.md); DRY_RUN=1: only say what would go.
 	@$(JOBS) -m jobs.retention $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
-model-report: ## Write docs/model from the runs in RUNS=folder, on CORPORA=folder: [NOISE=folder] [RECORDINGS=folder] [MODEL=folder] [OUT=folder] [RETRAIN=1 [CONFIG=file] [TEACHER=file]]; TRAINING=python of training.
+model-report: ## Write docs/model from the runs in RUNS=folder, on CORPORA=folder: [NOISE=folder] [RECORDINGS=folder] [MODEL=folder] [PREVIOUS=folder] [OUT=folder] [RETRAIN=1 [CONFIG=file] [TEACHER=file]]; TRAINING=python of training.
 	@"$${TRAINING:-.venv/training/bin/python}" -m reporting.model_report --runs "$$RUNS" --corpora "$$CORPORA" \
 		$(if $(NOISE),--noise "$$NOISE") $(if $(RECORDINGS),--recordings "$$RECORDINGS") \
-		$(if $(MODEL),--shipped "$$MODEL") $(if $(OUT),--out "$$OUT") \
+		$(if $(MODEL),--shipped "$$MODEL") $(if $(PREVIOUS),--previous "$$PREVIOUS") $(if $(OUT),--out "$$OUT") \
 		$(if $(RETRAIN),--retrain "$${CONFIG:-ser_model/configs/research.yaml}") $(if $(TEACHER),--teacher "$$TEACHER")
 
 OPEN = ser_model/configs/open$(if $(CREMA_D),-cremad).yaml

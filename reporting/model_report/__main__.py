@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--corpora", type=Path, required=True, help="folder of corpora, each in a folder of its name")
     parser.add_argument("--noise", type=Path, help="folder of noise (default: noise with the spectrum of speech)")
     parser.add_argument("--recordings", type=Path, help="folder of calls for the shipped model's false flags")
-    parser.add_argument("--shipped", type=Path, default=SHIPPED, help="model that ships or shipped (default: research)")
+    parser.add_argument("--shipped", type=Path, default=SHIPPED, help="model that ships (default: research)")
+    parser.add_argument("--previous", type=Path, help="model that shipped before, to compare with")
     parser.add_argument("--out", type=Path, default=Path("docs/model"), help="default: docs/model")
     parser.add_argument("--retrain", type=Path, metavar="CONFIG", help="train the runs that are missing, by this file")
     parser.add_argument("--teacher", type=Path, help="weights of the teacher, where runs are trained by one")
@@ -109,6 +110,7 @@ def write_report(options: argparse.Namespace) -> None:
             listener=Listener(options.runs, [*runs, *random_runs], splits, known, noises, _print),
             cache=Cache(options.runs / CACHE_FOLDER),
             shipped=Classifier.load(options.shipped),
+            previous=Classifier.load(options.previous) if options.previous else None,
             recordings=options.recordings,
         )
     report = measure(material, timed)

@@ -85,7 +85,9 @@ class Material:
     cache
         Of the baselines.
     shipped
-        The model that ships, or shipped before.
+        The model that ships: what hears the real recordings.
+    previous
+        The one that shipped before, measured on speakers that it never heard; None: left out.
     recordings
         A folder of calls, if any.
     """
@@ -101,6 +103,7 @@ class Material:
     listener: Listener
     cache: Cache
     shipped: Classifier
+    previous: Classifier | None
     recordings: Path | None
 
     def heard(self, corpus: str, condition: str, longest_s: float = LONGEST_SEGMENT_S) -> Predictions | None:
@@ -281,7 +284,7 @@ def other_corpora(material: Material) -> dict[str, Evaluation]:
 
 
 def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[Beside, ...]:
-    """Return what the network is compared with: baselines, the shipped model, and itself on a random split."""
+    """Return what the network is compared with: baselines, the previous model, and itself on a random split."""
     network = Beside(
         "this network",
         f"{_runs(len(material.runs))}, speakers apart",
@@ -292,7 +295,8 @@ def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[B
     )
     clips = [clip for clip in material.corpora["ravdess"].clips if clip.emotion in heard.labels]
     rows = [network, *(_machine(material, clips, name) for name in _MACHINES)]
-    rows += _shipped(material, clips, heard, len(eight.speakers))
+    if material.previous is not None:
+        rows += _previous(material, material.previous, clips, heard)
     for run in material.random_runs:
         split = material.splits[run.name]
         leaking = material.listener.hear(run, [c for c in split.test if c.corpus == "ravdess"], TELEPHONE)
@@ -310,28 +314,20 @@ def beside(material: Material, eight: Evaluation, heard: Predictions) -> tuple[B
     return tuple(rows)
 
 
-def _shipped(material: Material, clips: Sequence[Clip], heard: Predictions, n_speakers: int) -> list[Beside]:
-    """Return the shipped model on speakers that it never heard, and this network on the same.
+def _previous(material: Material, previous: Classifier, clips: Sequence[Clip], heard: Predictions) -> list[Beside]:
+    """Return the previous model on speakers that it never heard, and this network on the same.
 
-    None where it heard all.
+    Raises
+    ------
+    EvaluationError
+        If it heard all.
     """
-    card = material.shipped.card
-    if {clip.speaker for clip in clips} <= set(card.heard_speakers.get("ravdess", ())):
-        return []
-    shipped = evaluate(material.shipped, unheard_clips(card, "ravdess", clips), TELEPHONE, material.conditions)
-    how = "one run, its own test speakers"
-    rows = [
-        Beside(
-            f"{card.name} {card.version}, shipped",
-            how,
-            shipped.n,
-            len(shipped.speakers),
-            shipped.uar,
-            shipped.uar_interval,
-        )
-    ]
-    same = heard.rows(np.isin(heard.speakers, shipped.speakers))
-    if len(same.clips) and len(shipped.speakers) < n_speakers:
+    card = previous.card
+    found = evaluate(previous, unheard_clips(card, "ravdess", clips), TELEPHONE, material.conditions)
+    name, how = f"{card.name} {card.version}, before", "one run, its own test speakers"
+    rows = [Beside(name, how, found.n, len(found.speakers), found.uar, found.uar_interval)]
+    same = heard.rows(np.isin(heard.speakers, found.speakers))
+    if len(same.clips):
         found = evaluation(same, TELEPHONE, heard.labels)
         rows.append(
             Beside(

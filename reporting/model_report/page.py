@@ -81,9 +81,9 @@ def _head(report: Report) -> list[str]:
             state,
             f"Each run is tested on speakers that it never heard ({len(eight.speakers)} RAVDESS actors, {eight.n} "
             "predictions: each clip once a seed), without a choice made on them: the network is that of the last of "
-            f"{report.epochs} epochs, temperature and conformal threshold are fitted on the fold's development "
-            "speakers. "
-            "UAR is the mean recall of the classes; intervals are 95%, over draws of whole speakers, the seeds' "
+            f"{report.epochs} epochs, temperature and conformal threshold are fitted on what the other folds' runs "
+            "made of their test speakers. UAR is the mean recall of the classes; intervals are 95%, over draws of "
+            "whole speakers, the seeds' "
             "predictions together. Clips are brought to 8 kHz, cut to their speech, sent through the condition (g711 "
             "where none is named) and cut into segments of at most 3 s. All of it is acted speech: on real calls "
             "nothing here was measured but what is said so.",
@@ -432,9 +432,9 @@ def _beside(report: Report) -> list[str]:
         _text(
             "The support vector machines choose kernel and cost on speakers of their training part. "
             + (
-                "The shipped model is measured on its own test speakers, since it was trained on the others."
-                if any(row.name.endswith("shipped") for row in report.beside)
-                else f"The shipped model ({report.shipped}) heard every speaker here and cannot be measured on them."
+                "The model before is measured on its own test speakers, since it was trained on the others."
+                if any(row.name.endswith("before") for row in report.beside)
+                else "No model before is given (`PREVIOUS=folder`)."
             ),
             "A random split puts other clips of the same speakers and sentences into training: what it adds is "
             "knowledge "

@@ -225,7 +225,7 @@ def test_the_whole_report(
     soundfile.write(tmp_path / "calls" / "call.wav", np.stack([voice(14.0, 150.0), voice(14.0, 100.0)], axis=1), 8000)
     (tmp_path / "calls" / "notes.txt").write_text("no recording")
     given = ["--runs", tmp_path / "runs", "--corpora", tmp_path / "corpora", "--recordings", tmp_path / "calls"]
-    given += ["--out", tmp_path / "out"]
+    given += ["--out", tmp_path / "out", "--previous", Path(__file__).parents[2] / "ser_model" / "models" / "open"]
     training = ["--retrain", tiny_config, "--folds", "1", "5", "--seeds", "1"]
     assert main([*map(str, given), *map(str, training)]) == 0, capsys.readouterr().err
     assert {path.name for path in (tmp_path / "runs").iterdir()} >= {"1-1", "5-1", "random-1", "report-cache"}
@@ -240,6 +240,8 @@ def test_the_whole_report(
     assert list(figures["other_corpora"]) == ["turev"]
     assert figures["other_corpora"]["turev"]["n"] == 2 * 8
     assert figures["beside"][1]["uar"] == 1, "the made up functionals tell the emotion"
+    before = next(row for row in figures["beside"] if row["name"] == "open 0.1.0, before")
+    assert (before["speakers"], before["n"]) == (8, 48), "of every speaker, the six emotions that it knows"
     assert [row["failed"] for row in figures["recordings"]] == [None, "not_audio"]
     assert set(figures["training_s"]) == {"1-1", "5-1", "random-1"}
 
