@@ -9,15 +9,22 @@ import secrets
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
 from infra.demo.local_s3 import LocalS3
+from jobs import storage as storing
+from jobs.errors import StorageAccessDenied
+from jobs.staging import RunStaging
+from jobs.storage import S3Storage
+from jobs.warehouse import Warehouse
+from schemas import TABLES
 
 S3_PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "s3-server" / "bin" / "python"
 
@@ -146,3 +153,23 @@ def test_credentials_that_are_none_are_refused(tmp_path: Path, access_key: str, 
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "expected AWS_ACCESS_KEY_ID of the form account:user" in said
+
+
+def test_a_wrong_signature_is_called_so_whoever_asks(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3, deltalake and pyarrow each sign by themselves."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", running.s3.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    storing._session.cache_clear()
+    try:
+        place = S3Storage("s3://recordings/warehouse", running.s3.endpoint_url, running.s3.region)
+        staging = RunStaging(place, date(2026, 11, 20), "run-1")
+        asked: list[Callable[[], object]] = [
+            lambda: place.read("a"),
+            lambda: Warehouse(place).snapshot(),
+            lambda: staging.write_table(TABLES["calls"], TABLES["calls"].empty()),
+        ]
+        for ask in asked:
+            with pytest.raises(StorageAccessDenied, match="answers SignatureDoesNotMatch"):
+                ask()
+    finally:
+        storing._session.cache_clear()
