@@ -7,7 +7,7 @@ properties that hold everywhere stand in infra/spark/emr-serverless.conf.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class EmrServerlessStep(EmrServerlessStartJobOperator):
         As for `steps.ProcessStep`.
     """
 
+    template_fields: Sequence[str] = (*EmrServerlessStartJobOperator.template_fields, "night")
     ui_color = "#fdf0e0"
 
     def __init__(self, *, step: str, night: list[str], deployment: Deployment, **kwargs: Any) -> None:
@@ -103,6 +104,7 @@ class EmrServerlessStep(EmrServerlessStartJobOperator):
             **kwargs,
         )
         self.step = step
+        self.night = night
         self.deployment = deployment
 
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - it never defers

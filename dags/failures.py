@@ -60,6 +60,9 @@ def consequence(dag_id: str, task_id: str, day: str, run_id: str, conf: Mapping[
     if dag_id == "enforce_retention":
         affected = "what is past its lifetime is still there"
         return Consequence(affected, "safe: what is deleted already is passed over", "make retention")
+    if dag_id == "watch_model":
+        affected = "this week's look at the data and the golden set; no night is affected"
+        return Consequence(affected, "safe: it only reads", f"airflow dags trigger {dag_id}")
     affected = f"what {dag_id} does; its page in Airflow says what that is"
     return Consequence(affected, "its page in Airflow says whether it is", f"airflow dags trigger {dag_id}")
 

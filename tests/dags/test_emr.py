@@ -49,7 +49,7 @@ def test_a_step_is_a_job_of_the_application(deployment: Any) -> None:
     assert properties["spark.emr-serverless.driverEnv.CALLMOOD_STAGING"] == "s3://staging/runs"
     assert step.waiter_delay * step.waiter_max_attempts == 12 * 3600
     assert not step.deferrable
-    assert "job_driver" in step.template_fields
+    assert {"job_driver", "night"} <= set(step.template_fields)
 
 
 def test_the_marker_decides_whatever_emr_says(deployment: Any, monkeypatch: pytest.MonkeyPatch) -> None:

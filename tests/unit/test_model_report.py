@@ -241,7 +241,7 @@ def test_the_whole_report(
     assert figures["other_corpora"]["turev"]["n"] == 2 * 8
     assert figures["beside"][1]["uar"] == 1, "the made up functionals tell the emotion"
     before = next(row for row in figures["beside"] if row["name"] == "open 0.1.0, before")
-    assert (before["n_speakers"], before["n"]) == (8, 48), "of every speaker, the six emotions that it knows"
+    assert (before["n_speakers"], before["n"]) == (20, 120), "of every speaker, the six emotions that it knows"
     assert [row["failed"] for row in figures["recordings"]] == [None, "not_audio"]
     assert set(figures["training_s"]) == {"1-1", "5-1", "random-1"}
 
