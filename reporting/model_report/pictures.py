@@ -72,8 +72,8 @@ def _conditions(figure: Figure, report: Report) -> None:
     axes.axvline(clean - FALL, color=_GREY, linestyle="--", linewidth=1)
     axes.annotate(
         "3 points below clean (red: beyond)",
-        (clean - FALL, 1),
-        (-4, 3),
+        (clean - FALL, 0),
+        (3, 3),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         ha="left",
