@@ -276,7 +276,7 @@ def _query(period: Period, scope: Scope) -> str:
         variance, coalesce(covariance, 0), negative_share, escalated_share, recovered_share, models, versions
     FROM sums JOIN spread USING (start, "group") LEFT JOIN shared USING (start, "group")
     ORDER BY start, "group"
-    """  # noqa: S608
+    """  # noqa: S608 - put together of our own names alone
 
 
 def _check_agents(tables: duckdb.DuckDBPyConnection, period: Period) -> None:

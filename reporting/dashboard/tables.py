@@ -153,7 +153,7 @@ class Tables(Session):
     def coverage_by_queue(self, chosen: Filter) -> pd.DataFrame:
         """A row a queue: contacts expected and calls scored in the period, the worst coverage first."""
         return self.rows(
-            f"select coalesce(queue, '{NONE}') as queue, sum(contacts_expected)::bigint as expected, "  # noqa: S608
+            f"select coalesce(queue, '{NONE}') as queue, sum(contacts_expected)::bigint as expected, "  # noqa: S608 - our columns
             "sum(calls_scored)::bigint as scored, sum(calls_scored) / nullif(sum(contacts_expected), 0) as coverage "
             "from satisfaction_daily where scope = 'queue' and call_date between ? and ? group by 1 order by 4, 1",
             [chosen.first, chosen.last],
@@ -191,7 +191,7 @@ class Tables(Session):
         where, values = chosen.where("calls")
         order = " ".join(f"when '{code}' then {rank}" for rank, code in enumerate(REVIEW_REASONS))
         return self.rows(
-            "select call_date, contact_id, source_uri, started_at, queue, team, duration_s, satisfaction_index, "  # noqa: S608
+            "select call_date, contact_id, source_uri, started_at, queue, team, duration_s, satisfaction_index, "  # noqa: S608 - our columns
             "satisfaction_low, satisfaction_high, negative_share, anger_peak, mood_change, longest_silence_s, "
             f"review_reasons, model_id from calls where {where} order by "
             f"case review_reasons[1] {order} else {len(REVIEW_REASONS)} end, len(review_reasons) desc, "
