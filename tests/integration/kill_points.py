@@ -337,7 +337,7 @@ def let_the_lease_end(storage: Storage) -> None:
 
 
 def main() -> int:
-    """Kill at every so many-th point."""
+    """Kill at every so many-th point, and at the last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", choices=SCENARIOS, required=True)
     parser.add_argument("--every", type=int, default=1, help="of the points, every so many-th")
@@ -346,7 +346,8 @@ def main() -> int:
         place = Range(SCENARIOS[arguments.scenario], Path(folder) / "range")
         points = list(place.points())
         print(json.dumps({"points": len(points)}))
-        for number, point in enumerate(points[:: arguments.every]):
+        chosen = sorted({*range(0, len(points), arguments.every), len(points) - 1})
+        for number, point in enumerate(points[index] for index in chosen):
             print(json.dumps(asdict(place.kill(point, ("run-2", "run-3")[number % 2]))), flush=True)
     return 0
 

@@ -1,80 +1,76 @@
-"""A Spark cluster whose executor is killed from outside, and a task that fails thrice: no row is lost, none is double.
+"""A Spark cluster whose executor is killed, whose task fails thrice, or never ends: no row is lost, none is double.
 
-In local mode a dead worker takes the application down, so this needs Spark's local-cluster mode: two executors, each a
-JVM with Python workers of its own. ``make chaos`` runs it.
+In local mode a dead worker takes the application down, so this needs executors that are JVMs of their own: Spark's
+local-cluster mode, and two workers on hosts of their own, which speculation needs. ``make chaos`` runs it.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import signal
+import subprocess
 from collections import Counter
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from jobs.settings import load_settings
-from jobs.staging import RunStaging, StagedFile
+from jobs.settings import ROOT
+from jobs.staging import RunStaging
 from jobs.storage import LocalStorage
 from schemas.staging import CALL_AUDIO
+from tests.integration import cluster_tasks, spark_hosts
+from tests.integration.cluster_tasks import FATES, N_ROWS, N_TASKS
 
-DAY = date(2026, 11, 20)
-N_TASKS, N_ROWS = 8, 50
-KILLER, FAILER = 2, 5
-
-
-def rows_of(task: int) -> pa.Table:
-    row = {"call_date": DAY, "source_uri": "s3://b/k", "status": "decoded"}
-    return pa.Table.from_pylist(
-        [{**row, "contact_id": f"{task}-{number}"} for number in range(N_ROWS)], schema=CALL_AUDIO.schema
-    )
-
-
-def parent(process_id: int) -> int:
-    return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the executor by Linux's /proc"),
+]
+SPECULATION = {
+    "spark.speculation": "true",
+    "spark.speculation.quantile": "0.5",
+    "spark.speculation.multiplier": "2",
+    "spark.speculation.minTaskRuntime": "3s",
+}
 
 
-@pytest.mark.spark
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the executor by Linux's /proc")
-def test_a_killed_executor_and_a_task_that_fails_thrice(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+@pytest.fixture(autouse=True)
+def _only_in_chaos(pytestconfig: pytest.Config) -> None:
     if not pytestconfig.getoption("every_fault"):
         pytest.skip("a cluster takes a minute to start: make chaos")
-    from jobs.spark import run_tasks, spark_session
 
-    staging = RunStaging(LocalStorage(tmp_path / "staging"), DAY, "run-1")
 
-    def work(task: int) -> tuple[int, StagedFile]:
-        from pyspark import TaskContext
-
-        from tests.integration import test_spark_cluster as here
-
-        context = TaskContext.get()
-        assert context is not None
-        attempt = context.attemptNumber()
-        with staging.writer(CALL_AUDIO, f"{task:05d}") as writer:
-            writer.write(here.rows_of(task))
-            if task == KILLER and attempt == 0:
-                # The Python worker is a child of its daemon, and that one of the executor's JVM.
-                os.kill(here.parent(here.parent(os.getpid())), signal.SIGKILL)
-                signal.pause()
-        if task == FAILER and attempt < 3:
-            raise OSError("a failure that passes")
-        return attempt, writer.file
-
-    places = dict.fromkeys(("staging", "warehouse", "reports"), "unused")
-    settings = load_settings(recordings="s3://none", spark_master="local-cluster[2,1,1024]", **places)
-    spark = spark_session("test_spark_cluster", settings)
-    try:
-        answers = run_tasks(spark, work, list(range(N_TASKS)), "tasks")
-    finally:
-        spark.stop()
-    attempts = dict(enumerate(attempt for attempt, _ in answers))
-    assert attempts[FAILER] == 3
-    assert attempts[KILLER] >= 1
-    staging.commit(CALL_AUDIO, [file for _, file in answers])
-    found = Counter(staging.read_table(CALL_AUDIO)["contact_id"].to_pylist())
+def run(folder: Path, master: str, fates: Sequence[str], host: str, options: dict[str, str]) -> list[int]:
+    """The attempt of each task that counted, where every row is there once."""
+    staging = folder / "staging"
+    command = [str(ROOT / "infra" / "spark" / "bin" / "spark-submit"), "--master", master]
+    command += [part for name, value in options.items() for part in ("--conf", f"{name}={value}")]
+    command += [cluster_tasks.__file__, str(staging), ",".join(fates)]
+    environment = {**os.environ, "SPARK_LOCAL_IP": host}
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    attempts: list[int] = json.loads(ended.stdout.splitlines()[-1])
+    staged = RunStaging(LocalStorage(staging), cluster_tasks.DAY, cluster_tasks.RUN)
+    found = Counter(staged.read_table(CALL_AUDIO)["contact_id"].to_pylist())
     assert found == dict.fromkeys((f"{task}-{number}" for task in range(N_TASKS) for number in range(N_ROWS)), 1)
-    written = list((tmp_path / "staging").rglob("*.parquet"))
+    written = list(staging.rglob("*.parquet"))
     assert len(written) > N_TASKS, "what the other attempts wrote lies there, and counts for nothing"
+    return attempts
+
+
+def test_a_killed_executor_and_a_task_that_fails_thrice(tmp_path: Path) -> None:
+    attempts = run(tmp_path, "local-cluster[2,1,1024]", ("killed", "failing"), "127.0.0.1", {})
+    assert attempts[FATES["failing"]] == 3
+    assert attempts[FATES["killed"]] >= 1
+
+
+def test_on_two_hosts_an_executor_is_killed_and_another_attempt_overtakes_a_task_that_never_ends(
+    tmp_path: Path,
+) -> None:
+    if not spark_hosts.can_be_made():
+        pytest.skip("hosts are network namespaces, which take root and ip to make")
+    with spark_hosts.two_hosts(tmp_path) as master:
+        attempts = run(tmp_path, master, ("killed", "failing", "stuck"), spark_hosts.HERE, SPECULATION)
+    assert attempts[FATES["failing"]] == 3
+    assert attempts[FATES["killed"]] >= 1
+    assert attempts[FATES["stuck"]] >= 1, "an attempt elsewhere was begun while the first one hung"
