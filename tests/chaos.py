@@ -45,7 +45,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "tests/unit/test_full_disk.py",
         "tests/integration/test_full_mount.py",
     ),
-    "a killed Spark executor, a task that fails thrice, one that never ends": ("tests/integration/test_spark_cluster.py",),
+    "a killed executor, a task that fails thrice, one that never ends": ("tests/integration/test_spark_cluster.py",),
     "an erasure that begins while its day is published": (
         "tests/integration/test_erasure_race.py",
         "tests/integration/test_erase.py::test_a_run_that_was_planned_before_is_not_published",
