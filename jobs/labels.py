@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.errors import StorageError
 from jobs.storage import Storage, StoredFile
 from schemas import LABELS
+from schemas.errors import SchemaError
 from schemas.table import PARTITION_COLUMN
 
 
@@ -73,7 +75,13 @@ class Labels:
         self._storage.write(path, content.getvalue().to_pybytes())
 
     def read(self) -> pa.Table:
-        """All judgements, sorted by call date, contact, start, annotator and time."""
+        """All judgements, sorted by call date, contact, start, annotator and time.
+
+        Raises
+        ------
+        StorageError, StorageAccessDenied
+            Where the warehouse cannot be read, or a file in it is damaged.
+        """
         known: dict[str, pa.Table] = {}
         for _, file in self.files():
             rows = self._known.get(file.path)
@@ -113,10 +121,16 @@ class Labels:
         return self._storage.delete_below(f"{LABELS.name}/{PARTITION_COLUMN}={call_date.isoformat()}")
 
     def _read(self, path: str) -> pa.Table:
-        with self._storage.open_input(path) as source:
-            rows = pq.ParquetFile(source).read()
-        days = pa.repeat(pa.scalar(_day(path), pa.date32()), rows.num_rows)
-        return LABELS.conform(rows.append_column(PARTITION_COLUMN, days).select(LABELS.schema.names))
+        try:
+            with self._storage.open_input(path) as source:
+                rows = pq.ParquetFile(source).read()
+            days = pa.repeat(pa.scalar(_day(path), pa.date32()), rows.num_rows)
+            return LABELS.conform(rows.append_column(PARTITION_COLUMN, days).select(LABELS.schema.names))
+        except (pa.ArrowInvalid, KeyError, SchemaError) as error:
+            raise StorageError(
+                f"{self._storage.uri(path)} holds no judgement that can be read ({str(error).splitlines()[0]}); "
+                "expected what the dashboard writes: restore the file, or delete it"
+            ) from None
 
 
 def _day(path: str) -> date:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.erase import Erasure
+from jobs.errors import ErasureIncomplete, StorageError
 from jobs.labels import Label, Labels
 from jobs.person import Person, disclose, in_words
 from jobs.settings import Settings, load_settings
@@ -50,8 +51,14 @@ def test_judgements_are_erased_with_a_certificate_and_others_stay(settings: Sett
 def test_what_is_still_found_is_not_certified(
     settings: Settings, labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs.errors import ErasureIncomplete
-
     monkeypatch.setattr(Erasure, "_delete_labels", lambda *_: None)
     with pytest.raises(ErasureIncomplete, match="labels"):
         Erasure(Person.of([CONTACT]), settings).run()
+
+
+@pytest.mark.parametrize("content", [b"no table", b""])
+def test_a_damaged_file_is_named(settings: Settings, labels: Labels, content: bytes) -> None:
+    (_, file), *_ = labels.files()
+    (Path(settings.warehouse) / file.path).write_bytes(content)
+    with pytest.raises(StorageError, match=rf"{file.path} holds no judgement that can be read .*restore the file"):
+        Labels(LocalStorage(settings.warehouse)).read()
