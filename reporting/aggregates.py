@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from reporting.measures import FEWEST_CALLS
+from reporting.measures import FEWEST_CALLS, t_quantile
 from schemas import definitions as d
 
 if TYPE_CHECKING:
@@ -337,11 +337,9 @@ def _figure(row: _Row, before: _Row | None, scope: Scope, known: dict[str, float
 
 
 def _interval(row: _Row, error: float) -> tuple[float | None, float | None]:
-    from scipy.stats import t
-
     if row.variance is None:
         return None, None
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, row.customers - 1)) * (row.variance + error**2) ** 0.5
+    half = t_quantile(row.customers - 1, 1 - CONFIDENCE) * (row.variance + error**2) ** 0.5
     return max(0.0, row.mean - half), min(100.0, row.mean + half)
 
 
@@ -357,7 +355,7 @@ def _change(row: _Row, before: _Row, known: dict[str, float]) -> Change | None:
     points, spread = row.mean - before.mean, variance**0.5
     # The fewer customers of the two: an interval that is rather too wide than too narrow.
     freedom = min(row.customers, before.customers) - 1
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, freedom)) * spread
+    half = t_quantile(freedom, 1 - CONFIDENCE) * spread
     p_value = float(2 * t.sf(abs(points) / spread, freedom)) if spread else float(points == 0)
     return Change(
         points=points,

@@ -18,7 +18,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import chi2
 
 from reporting import words
 from reporting.measures import FEWEST_DAYS
@@ -229,12 +228,14 @@ def shift(quantity: str, counts: Mapping[str, float], usual: Mapping[str, float]
     (1 / n + 1 / m) chi2 with one degree of freedom less than there are categories, n and m calls (Yurdakul and Naranjo,
     Journal of Risk Model Validation 14, 2020); for emotions, which the segments of a call share, it is less.
     """
+    from scipy.special import chdtri  # not scipy.stats, which takes most of a second to import
+
     categories = sorted(counts.keys() | usual.keys())
     here, there = (np.array([side.get(each, 0.0) for each in categories]) for side in (counts, usual))
     n, m = here.sum(), there.sum()
     p, q = ((side + _HALF) / (side.sum() + _HALF * len(categories)) for side in (here, there))
     parts = (p - q) * np.log(p / q)
-    by_chance = 0.0 if len(categories) == 1 else float(chi2.ppf(CHANCE, len(categories) - 1) * (1 / n + 1 / m))
+    by_chance = 0.0 if len(categories) == 1 else float(chdtri(len(categories) - 1, 1 - CHANCE) * (1 / n + 1 / m))
     order = sorted(range(len(categories)), key=lambda place: (-parts[place], categories[place]))
     moved = tuple(Move(categories[each], float(here[each] / n), float(there[each] / m)) for each in order)
     return Shift(quantity, float(parts.sum()), by_chance, round(n), days, moved)

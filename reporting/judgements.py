@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import norm
 
 FLAGGED = "angry"
 CONFIDENCE = 0.95
@@ -172,7 +172,7 @@ def wilson(hits: npt.ArrayLike, n: npt.ArrayLike, confidence: float = CONFIDENCE
     """
     n = np.asarray(n, float)
     share = np.asarray(hits, float) / n
-    z2 = norm.ppf((1 + confidence) / 2) ** 2
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

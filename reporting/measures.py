@@ -43,7 +43,7 @@ class Mean:
         if calls == 1:
             return cls(1, mean)
         variance = max(squares - total * total / calls, 0.0) / (calls - 1)
-        half = _t_quantile(calls - 1, 1 - DAILY_CONFIDENCE) * sqrt(variance / calls)
+        half = t_quantile(calls - 1, 1 - DAILY_CONFIDENCE) * sqrt(variance / calls)
         return cls(calls, mean, max(mean - half, 0.0), min(mean + half, 100.0))
 
     @classmethod
@@ -87,7 +87,7 @@ class Usual:
         if len(means) < FEWEST_DAYS:
             return None
         mean, days = fmean(means), len(means)
-        half = _t_quantile(days - 1, (1 - DAILY_CONFIDENCE) / comparisons) * stdev(means) * sqrt(1 + 1 / days)
+        half = t_quantile(days - 1, (1 - DAILY_CONFIDENCE) / comparisons) * stdev(means) * sqrt(1 + 1 / days)
         return cls(days, mean, max(mean - half, 0.0), min(mean + half, 100.0))
 
 
@@ -111,7 +111,7 @@ def too_few(calls: Mapping[Key, int]) -> frozenset[Key]:
     return frozenset(hidden)
 
 
-def _t_quantile(degrees_of_freedom: int, outside: float) -> float:
+def t_quantile(degrees_of_freedom: int, outside: float) -> float:
     """Of Student's t, the value that the share ``outside`` lies beyond, on both sides together."""
     # SciPy takes a good part of a second to import, and most of what imports this module needs no quantile.
     from scipy.special import stdtrit

@@ -14,7 +14,8 @@ from statistics import fmean, stdev
 from typing import Any, Final
 
 import pyarrow as pa
-from scipy.stats import t
+
+from reporting.measures import t_quantile
 
 CONFIDENCE: Final = 0.95
 SEGMENT_COLUMNS: Final = ("contact_id", "role", "start_s", "end_s", "classified", "emotion", "model_id")
@@ -195,7 +196,7 @@ def _mean(values: Sequence[float]) -> Estimate | None:
     mean = fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, None)
-    half = _quantile(len(values)) * stdev(values) / sqrt(len(values))
+    half = t_quantile(len(values) - 1, 1 - CONFIDENCE) * stdev(values) / sqrt(len(values))
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -213,9 +214,5 @@ def _share(counts: Iterable[tuple[int, int]]) -> Estimate | None:
         return Estimate(share, None, None)
     n_calls = len(counts)
     squares = sum((hits - share * n) ** 2 for hits, n in counts)
-    half = _quantile(n_calls) * sqrt(squares * n_calls / (n_calls - 1)) / total
+    half = t_quantile(n_calls - 1, 1 - CONFIDENCE) * sqrt(squares * n_calls / (n_calls - 1)) / total
     return Estimate(share, max(share - half, 0.0), min(share + half, 1.0))
-
-
-def _quantile(calls: int) -> float:
-    return float(t.ppf((1 + CONFIDENCE) / 2, calls - 1))

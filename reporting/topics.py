@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import t
 
-from reporting.measures import FEWEST_CALLS
+from reporting.measures import FEWEST_CALLS, t_quantile
 from ser_model.taxonomy import EMOTIONS
 
 SHOWN: Final = 12
@@ -80,7 +79,7 @@ def topics(topic_emotions: pa.Table) -> Topics:
 def _moods(topic: str, rows: Sequence[dict[str, Any]]) -> TopicMoods:
     angry = [row["p_angry"] or 0.0 for row in rows]
     mean = fmean(angry)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(rows) - 1)) * stdev(angry) / sqrt(len(rows))
+    half = t_quantile(len(rows) - 1, 1 - CONFIDENCE) * stdev(angry) / sqrt(len(rows))
     means = {emotion: fmean(row[f"p_{emotion}"] or 0.0 for row in rows) for emotion in EMOTIONS}
     first = sorted(means, key=lambda emotion: -means[emotion])[:2]
     return TopicMoods(

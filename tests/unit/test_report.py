@@ -6,6 +6,7 @@ import argparse
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, timedelta
@@ -767,3 +768,11 @@ def test_summary_shows_names_as_they_are() -> None:
     text = summary(made_up_night(queues=(EVIL + "[red]",)))
     assert words.printable(EVIL) + "[red]" in text
     assert "\x1b" not in text
+
+
+def test_importing_the_report_brings_no_statistics_that_it_needs_none_of() -> None:
+    """scipy.stats takes most of a second to import, and each night's last step would wait for it."""
+    code = "import sys, reporting.report; print(sorted({'scipy.stats', 'pandas', 'statsmodels'} & set(sys.modules)))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
