@@ -161,8 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         moved = watch_data(settings)
+        level = logging.WARNING if any(each.verdict == "much" for each in moved.shifts) else logging.INFO
         for sentence in moved.sentences:
-            log.log(logging.WARNING if any(each.verdict == "much" for each in moved.shifts) else logging.INFO, sentence)
+            log.log(level, sentence)
         if settings.golden_set is None:
             log.info("no golden set is scored: CALLMOOD_GOLDEN_SET names none")
         else:

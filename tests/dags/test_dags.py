@@ -32,6 +32,12 @@ def test_all_dags_load(dagbag: Any) -> None:
     assert set(dagbag.dags) == {*STEPS, "late_recordings", "erase_persons", "enforce_retention", "watch_model"}
 
 
+def test_airflow_looks_for_dags_in_the_files_that_hold_one_alone(dagbag: Any) -> None:
+    holding = {Path(dag.fileloc).name for dag in dagbag.dags.values()}
+    ignored = (ROOT / "dags" / ".airflowignore").read_text().split()
+    assert sorted({path.name for path in (ROOT / "dags").glob("*.py")} - holding) == ignored
+
+
 def test_every_dag_keeps_the_rules(dagbag: Any) -> None:
     for dag in dagbag.dags.values():
         assert dag.doc_md, dag.dag_id
