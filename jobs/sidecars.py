@@ -7,7 +7,7 @@ enrichment takes in what comes later. Knows nothing of files (`jobs.tabular`) an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
@@ -126,20 +126,16 @@ def read_events(settings: Settings, days: Iterable[date]) -> CallEvents:
     days
         UTC dates.
     """
-    if settings.events is None:
-        return CallEvents({})
-    reader = FieldReader(EVENT_FIELDS, ZoneInfo(settings.records_time_zone))
     found: dict[str, dict[tuple[float, str], CallEvent]] = {}
 
-    def take(row: Row, _: Complain) -> None:
-        # An event whose end is wrong is no instant: it is left out.
-        event = CallEvent(**reader.read(row, _refuse))
+    def take(values: dict[str, Any]) -> None:
+        event = CallEvent(**values)
         if event.end_s is not None and event.end_s < event.start_s:
             raise BadRow("found an end before the start, expected end_s from start_s on")
         found.setdefault(event.contact_id, {})[event.start_s, event.kind] = event
 
-    reading = read_places(settings.events, days, settings, reader.columns, take)
-    _say_what_is_missing("call events", reading)
+    # An event whose end is wrong is no instant: it is left out.
+    reading = _read("call events", settings.events, days, settings, EVENT_FIELDS, take, whole_rows=True)
     by_contact = {contact_id: tuple(events[key] for key in sorted(events)) for contact_id, events in found.items()}
     return CallEvents(by_contact, reading.bad_rows, len(reading.unreadable))
 
@@ -154,20 +150,15 @@ def read_surveys(settings: Settings, days: Iterable[date]) -> Surveys:
     days
         UTC dates.
     """
-    if settings.surveys is None:
-        return Surveys({})
-    reader = FieldReader(SURVEY_FIELDS, ZoneInfo(settings.records_time_zone))
     by_contact: dict[str, Survey] = {}
 
-    def take(row: Row, complain: Complain) -> None:
-        values = reader.read(row, complain)
+    def take(values: dict[str, Any]) -> None:
         survey = Survey(values["contact_id"], values["score"], values.get("answered_at"))
         known = by_contact.get(survey.contact_id)
         if known is None or (survey.answered_at or _OLDEST) >= (known.answered_at or _OLDEST):
             by_contact[survey.contact_id] = survey
 
-    reading = read_places(settings.surveys, days, settings, reader.columns, take)
-    _say_what_is_missing("survey answers", reading)
+    reading = _read("survey answers", settings.surveys, days, settings, SURVEY_FIELDS, take)
     return Surveys(by_contact, reading.bad_rows, reading.bad_fields, len(reading.unreadable))
 
 
@@ -181,19 +172,15 @@ def read_topics(settings: Settings, days: Iterable[date]) -> Topics:
     days
         UTC dates.
     """
-    if settings.topics is None:
-        return Topics({})
-    reader = FieldReader(TOPIC_FIELDS, ZoneInfo(settings.records_time_zone))
     found: dict[str, set[Topic]] = {}
 
-    def take(row: Row, _: Complain) -> None:
-        topic = Topic(**reader.read(row, _refuse))
+    def take(values: dict[str, Any]) -> None:
+        topic = Topic(**values)
         if topic.end_s <= topic.start_s:
             raise BadRow("found an end that is not after the start, expected end_s after start_s")
         found.setdefault(topic.contact_id, set()).add(topic)
 
-    reading = read_places(settings.topics, days, settings, reader.columns, take)
-    _say_what_is_missing("topics", reading)
+    reading = _read("topics", settings.topics, days, settings, TOPIC_FIELDS, take, whole_rows=True)
     by_contact = {contact_id: _merged(topics) for contact_id, topics in found.items()}
     return Topics(by_contact, reading.bad_rows, len(reading.unreadable))
 
@@ -206,6 +193,37 @@ def _merged(topics: Iterable[Topic]) -> tuple[Topic, ...]:
         else:
             merged.append(each)
     return tuple(sorted(merged, key=lambda topic: (topic.start_s, topic.topic)))
+
+
+def _read(
+    what: str,
+    place: str | None,
+    days: Iterable[date],
+    settings: Settings,
+    fields: Sequence[Field],
+    take: Callable[[dict[str, Any]], None],
+    *,
+    whole_rows: bool = False,
+) -> Reading:
+    """Read the rows of a sidecar's place, and say what is missing; none where no place is set.
+
+    Parameters
+    ----------
+    take
+        Called with the values of each row; `BadRow` leaves the row out.
+    whole_rows
+        Whether a row with a wrong field is left out as a whole, instead of the field alone.
+    """
+    if place is None:
+        return Reading()
+    reader = FieldReader(fields, ZoneInfo(settings.records_time_zone))
+
+    def take_row(row: Row, complain: Complain) -> None:
+        take(reader.read(row, _refuse if whole_rows else complain))
+
+    reading = read_places(place, days, settings, reader.columns, take_row)
+    _say_what_is_missing(what, reading)
+    return reading
 
 
 def _refuse(problem: str) -> NoReturn:
