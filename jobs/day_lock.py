@@ -201,6 +201,6 @@ def locked_days(storage: Storage) -> set[date]:
 
 def _state(storage: Storage, path: str) -> LockState | None:
     try:
-        return LockState(**json.loads(storage.read(path)))
+        return storage.read_json(path, lambda found: LockState(**found))
     except FileNotFoundError:
         return None

@@ -112,6 +112,10 @@ class StorageError(JobError):
         self.code = code
 
 
+class DamagedFile(JobError):
+    """A file that the jobs keep for themselves is not what they write there."""
+
+
 class StorageAccessDenied(JobError):
     """The store refuses: credentials or permissions are wrong, or the bucket does not exist; ``code`` as above."""
 

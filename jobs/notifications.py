@@ -90,10 +90,9 @@ class Sent:
     def marks(self) -> Mapping[str, str]:
         """The last mark of everything that was said."""
         try:
-            found: Mapping[str, str] = json.loads(self._storage.read(self._path))
+            return self._storage.read_json(self._path, dict)
         except FileNotFoundError:
             return {}
-        return found
 
     def add(self, about: str, mark: str) -> None:
         """Keep that something was said."""

@@ -182,9 +182,12 @@ class Calibration:
     def load(cls, warehouse: Storage) -> Calibration | None:
         """Read the one that is kept; None where there is none."""
         try:
-            found: dict[str, Any] = json.loads(warehouse.read(FILE))
+            return warehouse.read_json(FILE, cls._from_json)
         except FileNotFoundError:
             return None
+
+    @classmethod
+    def _from_json(cls, found: dict[str, Any]) -> Calibration:
         model = {name: tuple(values) for name, values in found.pop("model").items()}
         return cls(**found, model=ScoreModel(**model))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobs.errors import JobError, RunWithdrawn, StepOrderError
-from jobs.storage import Storage, local_errors
+from jobs.storage import Made, Storage, local_errors, parquet_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +69,11 @@ class Manifest:
         """Rows of the table."""
         return sum(file.rows for file in self.files)
 
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Self:
+        """Read a manifest's file."""
+        return cls(**{**found, "files": tuple(StagedFile(**file) for file in found["files"])})
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -99,6 +104,23 @@ class RunSpec:
     def kind(self) -> RunKind:
         """What the run is: a night computes a day from its recordings, the others from its published tables."""
         return "night" if self.basis is None else self.basis.kind
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {**asdict(self), "call_date": self.call_date.isoformat()}
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Self:
+        """Read what ``to_json`` returned."""
+        basis = found.get("basis")
+        return cls(
+            **{
+                **found,
+                "call_date": date.fromisoformat(found["call_date"]),
+                "roles": tuple(found["roles"]),
+                "basis": None if basis is None else Basis(**{**basis, "run_ids": tuple(basis["run_ids"])}),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +162,7 @@ class RunStaging:
 
     def start_run(self, spec: RunSpec) -> None:
         """Fix what the run does."""
-        self._write_json("_run.json", {**asdict(spec), "call_date": spec.call_date.isoformat()})
+        self._write_json("_run.json", spec.to_json())
 
     def run_spec(self) -> RunSpec:
         """What the run was asked to do.
@@ -150,21 +172,17 @@ class RunStaging:
         StepOrderError
             Where no run was started here.
         """
-        found = self._read_json("_run.json")
-        if found is None:
+        spec = self._read_json("_run.json", RunSpec.from_json)
+        if spec is None:
             raise StepOrderError(
                 f"{self.storage.uri(self.folder)} holds no run; start with "
                 f"{' or '.join(steps[0] for steps in STEPS.values())} of this call date and run id"
             )
-        found |= {"call_date": date.fromisoformat(found["call_date"]), "roles": tuple(found["roles"])}
-        basis = found.get("basis")
-        found["basis"] = None if basis is None else Basis(**{**basis, "run_ids": tuple(basis["run_ids"])})
-        return RunSpec(**found)
+        return spec
 
     def marker(self, step: str) -> StepMarker | None:
         """The step's marker; None where the step has not ended."""
-        found = self._read_json(f"_steps/{step}.json")
-        return None if found is None else StepMarker(**found)
+        return self._read_json(f"_steps/{step}.json", lambda found: StepMarker(**found))
 
     def markers(self) -> dict[str, StepMarker]:
         """The markers of the steps that ended, in the steps' order."""
@@ -231,7 +249,7 @@ class RunStaging:
     @property
     def is_withdrawn(self) -> bool:
         """Whether an erasure took the run's tables away."""
-        return self._read_json("_withdrawn.json") is not None
+        return self.storage.exists(f"{self.folder}/_withdrawn.json")
 
     def withdraw(self) -> int:
         """Delete every table of the run, and let no step of it go on; returns how many files were deleted."""
@@ -261,9 +279,9 @@ class RunStaging:
         for file in self.storage.files(f"{self.folder}/_progress/{step}"):
             # A file that is being written is listed too, under a name of its own (Storage.files).
             whole = file.path.endswith(".json")
-            found = self._read_json(file.path.removeprefix(f"{self.folder}/")) if whole else None
-            if found is not None:
-                tasks[file.path] = found["done"]
+            done = self._read_json(file.path.removeprefix(f"{self.folder}/"), _done) if whole else None
+            if done is not None:
+                tasks[file.path] = done
         return sum(tasks.values())
 
     # Tables
@@ -278,6 +296,7 @@ class RunStaging:
 
         with (
             local_errors("read", self.storage.location),
+            parquet_errors(self.storage.location),
             self.storage.open_input(f"{self.folder}/{file.path}") as source,
         ):
             found = pq.read_metadata(source).metadata or {}
@@ -307,10 +326,9 @@ class RunStaging:
         StepOrderError
             Where the table was not committed, or by another run, or with another version of its schema.
         """
-        found = self._read_json(f"{table.name}/_manifest.json")
-        if found is None:
+        manifest = self._read_json(f"{table.name}/_manifest.json", Manifest.from_json)
+        if manifest is None:
             raise StepOrderError(f"run {self.run_id} has no table {table.name}; run the step that makes it first")
-        manifest = Manifest(**{**found, "files": tuple(StagedFile(**file) for file in found["files"])})
         if manifest.run_id != self.run_id or manifest.schema_version != table.version:
             raise StepOrderError(
                 f"staged {table.name} is of run {manifest.run_id}, schema version {manifest.schema_version}; expected "
@@ -340,6 +358,7 @@ class RunStaging:
         stored = [name for name in schema.names if name != PARTITION_COLUMN]
         with (
             local_errors("read", self.storage.location),
+            parquet_errors(self.storage.location),
             self.storage.open_input(f"{self.folder}/{file.path}") as source,
             pq.ParquetFile(source) as parquet,
         ):
@@ -349,15 +368,18 @@ class RunStaging:
                     arrays[PARTITION_COLUMN] = pa.repeat(pa.scalar(self.call_date), batch.num_rows)
                 yield pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
-    def _read_json(self, path: str) -> dict[str, Any] | None:
+    def _read_json(self, path: str, parse: Callable[[Any], Made]) -> Made | None:
         try:
-            found: dict[str, Any] = json.loads(self.storage.read(f"{self.folder}/{path}"))
+            return self.storage.read_json(f"{self.folder}/{path}", parse)
         except FileNotFoundError:
             return None
-        return found
 
     def _write_json(self, path: str, content: Mapping[str, Any]) -> None:
         self.storage.write(f"{self.folder}/{path}", json.dumps(content, indent=1).encode())
+
+
+def _done(found: Mapping[str, int]) -> int:
+    return found["done"]
 
 
 class TableWriter:

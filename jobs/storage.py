@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import posixpath
 import re
@@ -24,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from jobs.errors import SettingsError, StorageAccessDenied, StorageError
+from jobs.errors import DamagedFile, SettingsError, StorageAccessDenied, StorageError
 
 if TYPE_CHECKING:
     import boto3
@@ -151,6 +152,24 @@ class Storage(ABC):
         """Open a new file for writing; unlike ``write``, readers may see a part of it."""
         filesystem, root = self.filesystem()
         return filesystem.open_output_stream(f"{root}/{path}")
+
+    def read_json(self, path: str, parse: Callable[[Any], Made]) -> Made:
+        """Return what ``parse`` makes of a JSON file that the jobs wrote; ``FileNotFoundError`` where there is none.
+
+        Raises
+        ------
+        DamagedFile
+            Where it is no JSON, or ``parse`` does not find in it what it expects.
+        """
+        content = self.read(path)
+        try:
+            return parse(json.loads(content))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedFile(
+                f"{self.uri(path)} is damaged, or of another version of the code: its {len(content)} bytes are not "
+                f"what the jobs keep there ({type(error).__name__}); restore it from a copy, or, if a run's staging "
+                "holds it, start a new run of the day"
+            ) from error
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at ``path``."""
@@ -647,6 +666,21 @@ def said_by_a_store(where: str, error: Exception) -> StorageAccessDenied | Stora
 def is_full(error: OSError) -> bool:
     """Whether a disk, or what may be taken of it, is full."""
     return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def parquet_errors(where: str) -> Iterator[None]:
+    """Turn what pyarrow says of bytes that are no Parquet into an error that may heal: S3 may have cut them short."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        says = str(error).partition("\n")[0]
+        raise StorageError(
+            f"{where} holds a Parquet file that cannot be read ({says}); try again, and if it stays so, run what wrote "
+            "it again: the step if it is staged, the day if it is published"
+        ) from error
 
 
 @contextmanager

@@ -125,7 +125,7 @@ class Suppressions:
                 "CALLMOOD_IDENTITY_KEY_FILE"
             )
         key = secret()
-        lists = [Suppressed(**json.loads(warehouse.read(path))) for path in paths]
+        lists = [warehouse.read_json(path, lambda found: Suppressed(**found)) for path in paths]
         expected = keyed_hash(key, _KEY, "")
         if any(one.key != expected for one in lists):
             raise SettingsError(

@@ -32,7 +32,7 @@ from deltalake.transaction import AddAction, CommitProperties
 
 from jobs.day_lock import LEASE_S, DayLock, locked_days
 from jobs.errors import DayPublishedAnew, ErasedMeanwhile, JobError, StorageError, ValidationFailed
-from jobs.storage import S3_ATTEMPTS, said_by_a_store
+from jobs.storage import S3_ATTEMPTS, parquet_errors, said_by_a_store
 from jobs.suppressions import IDENTIFYING, Suppressions
 from schemas import TABLES
 from schemas.errors import TableSchemaError
@@ -114,9 +114,8 @@ class Intent:
         return json.dumps({**asdict(self), "call_date": self.call_date.isoformat()}, indent=1).encode()
 
     @classmethod
-    def from_json(cls, content: bytes) -> Intent:
+    def from_json(cls, found: Mapping[str, Any]) -> Intent:
         """Read what ``to_json`` wrote."""
-        found = json.loads(content)
 
         def files(listed: Iterable[Mapping[str, Any]]) -> tuple[PublishedFile, ...]:
             return tuple(PublishedFile(**file) for file in listed)
@@ -634,7 +633,7 @@ class Warehouse:
 
     def _intent(self, day: date) -> Intent | None:
         try:
-            return Intent.from_json(self.storage.read(_intent_path(day)))
+            return self.storage.read_json(_intent_path(day), Intent.from_json)
         except FileNotFoundError:
             return None
 
@@ -822,7 +821,8 @@ def _gone(table: str) -> StorageError:
 def _delta_errors(storage: Storage) -> Iterator[None]:
     """Turn errors of deltalake and pyarrow into ours; FileNotFoundError stays."""
     try:
-        yield
+        with parquet_errors(storage.location):
+            yield
     except FileNotFoundError:
         raise
     except (DeltaError, OSError) as error:

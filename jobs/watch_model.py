@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,9 +106,9 @@ def watch_golden_set(folder: Path, model: str, warehouse: Storage) -> Golden:
     model_id = classifier.card.model_id
     emotions = _heard(folder, classifier)
     files = [file.path for file in warehouse.files(FOLDER) if file.path.endswith(".json")]
-    kept = {path.rpartition("/")[2].removesuffix(".json"): json.loads(warehouse.read(path)) for path in files}
-    last = model_id if model_id in kept else max(kept, key=lambda name: kept[name]["scored_at"], default=None)
-    before: Emotions = {} if last is None else kept[last]["emotions"]
+    kept = {path.rpartition("/")[2].removesuffix(".json"): warehouse.read_json(path, _scored) for path in files}
+    last = model_id if model_id in kept else max(kept, key=lambda name: kept[name][0], default=None)
+    before: Emotions = {} if last is None else kept[last][1]
     shared = emotions.keys() & before.keys()
     changed = sum(emotions[clip] != before[clip] for clip in shared)
     found = Golden(model_id, last, len(emotions), len(shared), changed)
@@ -122,6 +123,11 @@ def watch_golden_set(folder: Path, model: str, warehouse: Storage) -> Golden:
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     warehouse.write(own, json.dumps({"scored_at": now, "emotions": known}, indent=0).encode())
     return found
+
+
+def _scored(found: Mapping[str, Any]) -> tuple[str, Emotions]:
+    """When a model scored the set, and what it found."""
+    return found["scored_at"], found["emotions"]
 
 
 def _heard(folder: Path, classifier: Classifier) -> Emotions:

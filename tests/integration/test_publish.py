@@ -115,6 +115,17 @@ def test_the_marker_says_what_the_run_did_and_the_versions_it_made(staging: Stor
     }
 
 
+@pytest.mark.parametrize("kept", [0, 4, 400])
+def test_a_published_file_that_is_damaged_is_an_error_that_says_what_to_do(
+    staging: Storage, warehouse: Warehouse, kept: int
+) -> None:
+    warehouse.publish(staged(staging, DAY, "run-1"), figures())
+    (path,) = (file.path for file in warehouse.storage.files("calls") if file.path.endswith(".parquet"))
+    warehouse.storage.write(path, warehouse.storage.read(path)[:kept])
+    with pytest.raises(StorageError, match=r"cannot be (read|used)"):
+        warehouse.read("calls")
+
+
 def test_before_the_first_publication_there_is_nothing(warehouse: Warehouse) -> None:
     assert warehouse.read("quarantine", call_date=DAY).equals(TABLES["quarantine"].empty())
     assert warehouse.versions() == {}

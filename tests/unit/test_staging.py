@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.errors import RunWithdrawn, StepOrderError
+from jobs.errors import DamagedFile, RunWithdrawn, StepOrderError, StorageError
 from jobs.staging import STEPS, Basis, RunKind, RunSpec, RunStaging, StepMarker
 from jobs.storage import LocalStorage
 from schemas.errors import TableSchemaError
@@ -236,6 +236,33 @@ def test_a_withdrawn_run_keeps_no_table_and_goes_no_further(staging: RunStaging)
         done(staging, NIGHT[1])
     assert not [file.path for file in staging.storage.files() if file.path.endswith(".parquet")]
     assert staging.marker(NIGHT[1]) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(400) + b"PAR1", b"\0" * 500, "half"])
+def test_a_damaged_file_of_a_table_is_an_error_that_says_what_to_do(staging: RunStaging, content: bytes | str) -> None:
+    (file,) = staging.write_table(TABLE, things("a")).files
+    path = Path(staging.storage.uri(staging.folder)) / file.path
+    path.write_bytes(path.read_bytes()[: file.size_bytes // 2] if isinstance(content, str) else content)
+    for read in (names, lambda staging: staging.file_metadata(file)):
+        with pytest.raises(StorageError, match=r"cannot be read .*(run what wrote it again|check the disk)"):
+            read(staging)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[]", b"3", b'{"step": ', b'{"status": "done"}', b'{"sizes": {}}']
+)
+def test_a_damaged_file_of_a_runs_own_is_named(staging: RunStaging, content: bytes) -> None:
+    staging.start_run(A_NIGHT)
+    done(staging, "plan_recordings")
+    staging.write_table(TABLE, things("a"))
+    for path, read in {
+        "_run.json": staging.run_spec,
+        "_steps/plan_recordings.json": staging.markers,
+        "things/_manifest.json": lambda: staging.manifest(TABLE),
+    }.items():
+        staging.storage.write(f"{staging.folder}/{path}", content)
+        with pytest.raises(DamagedFile, match=rf"{path} is damaged.* its {len(content)} bytes .*start a new run"):
+            read()
 
 
 def test_runs_do_not_see_each_other(staging: RunStaging) -> None:
