@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from reporting.measures import FEWEST_CALLS, t_quantile
+from reporting.measures import FEWEST_CALLS, CustomerSums, t_quantile
 from schemas import definitions as d
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def aggregate(
     bounds = dict(zip(("first", "last"), _needed(first, last, period), strict=True))
     found = tables.execute(_query(period, scope), bounds).fetchall()
     known = {error.model_id: error.points for error in errors}
-    rows = [_Row(*row) for row in found]
+    rows = [_Row(*(*row[:4], CustomerSums(*row[4:10]), *row[10:])) for row in found]
     fewest = FEWEST_CALLS_OF_AN_AGENT[period] if scope == "agent" else FEWEST_CALLS
     hidden = _hidden(rows, period, fewest)
     by_key = {(row.start, row.group): row for row in rows}
@@ -220,10 +220,7 @@ class _Row:
     before: date
     group: str
     days: int
-    calls: int
-    customers: int
-    mean: float
-    variance: float | None
+    sums: CustomerSums
     covariance: float
     negative_share: float | None
     escalated_share: float | None
@@ -233,7 +230,7 @@ class _Row:
 
 
 def _query(period: Period, scope: Scope) -> str:
-    """Sum by group and customer; the variance of a mean is that of its customers' residual sums (Liang, Zeger 1986)."""
+    """Sum by group and customer, as `CustomerSums` has it; covariances are those of the customers' residuals."""
     column = _COLUMNS.get(scope, "coalesce(c.agent_id, '')")
     allowed = "(SELECT call_date FROM satisfaction_daily WHERE scope = 'agent')"
     where = f"AND c.call_date IN {allowed}" if scope == "agent" else ""
@@ -248,23 +245,23 @@ def _query(period: Period, scope: Scope) -> str:
             AND c.call_date BETWEEN $first AND $last
     ),
     sums AS (
-        SELECT start, "group", count(DISTINCT call_date) AS days, count(*) AS calls, avg(index) AS mean,
-            avg(negative_share) AS negative_share, avg(escalated::int) AS escalated_share,
-            avg(recovered::int) AS recovered_share, list_sort(list(DISTINCT model_id)) AS models,
+        SELECT start, "group", count(DISTINCT call_date) AS days, avg(negative_share) AS negative_share,
+            avg(escalated::int) AS escalated_share, avg(recovered::int) AS recovered_share,
+            list_sort(list(DISTINCT model_id)) AS models,
             list_sort(list(DISTINCT index_version)) AS versions
         FROM chosen GROUP BY ALL
     ),
     by_customer AS (
         SELECT start, "group", customer, count(*) AS n, sum(index) AS total FROM chosen GROUP BY ALL
     ),
-    residuals AS (
-        SELECT start, "group", customer, (total - n * mean) / calls AS residual
-        FROM by_customer JOIN sums USING (start, "group")
-    ),
     spread AS (
-        SELECT start, "group", count(*) AS customers,
-            CASE WHEN count(*) > 1 THEN sum(residual * residual) * count(*) / (count(*) - 1) END AS variance
-        FROM residuals GROUP BY ALL
+        SELECT start, "group", sum(n)::bigint AS calls, sum(total) AS total, count(*) AS customers,
+            sum(n * n)::double AS n_squares, sum(total * total) AS total_squares, sum(n * total) AS products
+        FROM by_customer GROUP BY ALL
+    ),
+    residuals AS (
+        SELECT start, "group", customer, (b.total - n * s.total / calls) / calls AS residual
+        FROM by_customer b JOIN spread s USING (start, "group")
     ),
     shared AS (
         SELECT n.start, n."group", sum(n.residual * b.residual) AS covariance
@@ -272,8 +269,9 @@ def _query(period: Period, scope: Scope) -> str:
             AND b.start = (n.start - INTERVAL '{_BEFORE[period]}')::date
         GROUP BY ALL
     )
-    SELECT start, (start - INTERVAL '{_BEFORE[period]}')::date AS before, "group", days, calls, customers, mean,
-        variance, coalesce(covariance, 0), negative_share, escalated_share, recovered_share, models, versions
+    SELECT start, (start - INTERVAL '{_BEFORE[period]}')::date AS before, "group", days, calls, total, customers,
+        n_squares, total_squares, products, coalesce(covariance, 0), negative_share, escalated_share,
+        recovered_share, models, versions
     FROM sums JOIN spread USING (start, "group") LEFT JOIN shared USING (start, "group")
     ORDER BY start, "group"
     """  # noqa: S608 - put together of our own names alone
@@ -315,15 +313,15 @@ def _end(day: date, period: Period) -> date:
 
 def _figure(row: _Row, before: _Row | None, scope: Scope, known: dict[str, float]) -> Figure:
     error = known.get(row.models[0]) if len(row.models) == 1 else None
-    sampling, both = _interval(row, 0.0), _interval(row, error or 0.0)
+    sampling, both = row.sums.interval(), row.sums.interval(error or 0.0)
     return Figure(
         start=row.start,
         scope=scope,
         group=row.group or None,
         days=row.days,
-        calls=row.calls,
-        customers=row.customers,
-        mean=row.mean,
+        calls=row.sums.calls,
+        customers=row.sums.customers,
+        mean=row.sums.mean,
         low=both[0],
         high=both[1],
         sampling_low=sampling[0],
@@ -336,25 +334,19 @@ def _figure(row: _Row, before: _Row | None, scope: Scope, known: dict[str, float
     )
 
 
-def _interval(row: _Row, error: float) -> tuple[float | None, float | None]:
-    if row.variance is None:
-        return None, None
-    half = t_quantile(row.customers - 1, 1 - CONFIDENCE) * (row.variance + error**2) ** 0.5
-    return max(0.0, row.mean - half), min(100.0, row.mean + half)
-
-
 def _change(row: _Row, before: _Row, known: dict[str, float]) -> Change | None:
     """Compare two periods; None where one has a single customer, or the index has another formula."""
     from scipy.stats import t
 
-    if row.variance is None or before.variance is None or row.versions != before.versions:
+    now, then = row.sums.variance, before.sums.variance
+    if now is None or then is None or row.versions != before.versions:
         return None
-    variance = max(0.0, row.variance + before.variance - 2 * row.covariance)
+    variance = max(0.0, now + then - 2 * row.covariance)
     if row.models != before.models:
         variance += sum(known.get(model, 0.0) ** 2 for model in {*row.models, *before.models})
-    points, spread = row.mean - before.mean, variance**0.5
+    points, spread = row.sums.mean - before.sums.mean, variance**0.5
     # The fewer customers of the two: an interval that is rather too wide than too narrow.
-    freedom = min(row.customers, before.customers) - 1
+    freedom = min(row.sums.customers, before.sums.customers) - 1
     half = t_quantile(freedom, 1 - CONFIDENCE) * spread
     p_value = float(2 * t.sf(abs(points) / spread, freedom)) if spread else float(points == 0)
     return Change(
@@ -394,7 +386,7 @@ def _hidden(rows: Sequence[_Row], period: Period, fewest: int) -> set[tuple[date
     what is hidden has to be two groups or more, or none, and at least ``fewest`` calls together: until it is, the
     smallest that is shown is hidden, too.
     """
-    calls = {(row.start, row.group): row.calls for row in rows}
+    calls = {(row.start, row.group): row.sums.calls for row in rows}
     lines: dict[tuple[object, ...], list[tuple[date, str]]] = {}
     for start, group in calls:
         lines.setdefault(("period", start), []).append((start, group))

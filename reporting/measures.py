@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 class Mean:
     """The mean index of some calls, and the 95% interval of the mean; None where there is none.
 
-    The interval is Student's t over calls, within 0 to 100, as in the table satisfaction_daily.
+    The interval is Student's t within 0 to 100: over calls, as in the table satisfaction_daily, or over customers.
     """
 
     calls: int
@@ -47,9 +47,67 @@ class Mean:
         return cls(calls, mean, max(mean - half, 0.0), min(mean + half, 100.0))
 
     @classmethod
+    def of_customers(cls, sums: CustomerSums) -> Mean:
+        """Compute it where the calls of one customer go together: the interval is of customers, not of calls."""
+        if not sums.calls:
+            return cls(0, None)
+        return cls(sums.calls, sums.mean, *sums.interval())
+
+    @classmethod
     def of(cls, indices: Sequence[float]) -> Mean:
         """Compute it from the calls' indices."""
         return cls.of_sums(len(indices), sum(indices), sum(index * index for index in indices))
+
+
+@dataclass(frozen=True)
+class CustomerSums:
+    """Sums over the customers of some calls, of how many calls each made (n) and the sum of their indices (total).
+
+    Attributes
+    ----------
+    calls, total, customers
+        The sum of n, the sum of total, and how many customers there are.
+    n_squares, total_squares, products
+        The sums of n n, of total total and of n total.
+    """
+
+    calls: int
+    total: float
+    customers: int
+    n_squares: float
+    total_squares: float
+    products: float
+
+    @property
+    def mean(self) -> float:
+        """The mean index of the calls; there has to be one."""
+        return self.total / self.calls
+
+    @property
+    def variance(self) -> float | None:
+        """Of the mean, clustered by customer: that of the sums of residuals (Liang, Zeger 1986); None of one customer.
+
+        A customer's residual is (total - n mean) / calls.
+        """
+        if self.customers < 2:
+            return None
+        mean = self.mean
+        squares = self.total_squares - 2 * mean * self.products + mean**2 * self.n_squares
+        return max(squares, 0.0) / self.calls**2 * self.customers / (self.customers - 1)
+
+    def interval(self, error: float = 0.0) -> tuple[float | None, float | None]:
+        """Compute the 95% interval of the mean, within 0 to 100: Student's t over customers; None of one customer.
+
+        Parameters
+        ----------
+        error
+            A standard deviation that all calls share, in points.
+        """
+        variance = self.variance
+        if variance is None:
+            return None, None
+        half = t_quantile(self.customers - 1, 1 - DAILY_CONFIDENCE) * sqrt(variance + error**2)
+        return max(0.0, self.mean - half), min(100.0, self.mean + half)
 
 
 @dataclass(frozen=True)
