@@ -16,7 +16,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any, get_args
 
@@ -32,7 +31,7 @@ from jobs.step import StepContext, exit_status, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.course import DAYS_BEFORE
-from reporting.drift import SEGMENT_COLUMNS, Profile, profile
+from reporting.drift import Profile, day_profiles
 from reporting.judgements import NOTHING_JUDGED, measure, of_model
 from reporting.periods import Period
 from reporting.report import (
@@ -52,8 +51,6 @@ from ser_model.errors import SerModelError
 
 STEP = "render_report"
 NAMES = {"day": "nightly", "week": "weekly", "month": "monthly"}
-PROFILED_SEGMENTS = 50_000
-"""Of a day's segments about so many are looked at to tell how unlike other days it is: a thousand calls and more."""
 _TELEPHONE = "g711"
 
 log = logging.getLogger("callmood")
@@ -128,7 +125,7 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
 def read_period(
     warehouse: Warehouse, period: Period
 ) -> tuple[Mapping[str, pa.Table], pa.Table, Mapping[date, Profile]]:
-    """Read a period's tables in one view; of emotion_log only the calls and columns that the report shows.
+    """Read a period's tables in one view; of emotion_log and topics only the calls that the report shows.
 
     Returns
     -------
@@ -146,39 +143,19 @@ def read_period(
         return pa.concat_tables(parts) if parts else view.dataset(name, days[0]).to_table(**options)
 
     def read(view: Snapshot) -> tuple[Mapping[str, pa.Table], pa.Table, Mapping[date, Profile]]:
-        tables = {name: rows(view, name, period.days) for name in TABLES if name != "emotion_log"}
+        of_calls = ("emotion_log", "topics")
+        tables = {name: rows(view, name, period.days) for name in TABLES if name not in of_calls}
         shown = [each.call.contact_id for each in calls_to_hear(read_calls(tables["calls"]))]
-        tables["emotion_log"] = rows(
-            view,
-            "emotion_log",
-            period.days,
-            columns=list(EMOTION_LOG_COLUMNS),
-            filter=pc.field("contact_id").isin(pa.array(shown, pa.string())),
-        )
+        of_shown = pc.field("contact_id").isin(pa.array(shown, pa.string()))
+        columns = list(EMOTION_LOG_COLUMNS)
+        tables["emotion_log"] = rows(view, "emotion_log", period.days, columns=columns, filter=of_shown)
+        tables["topics"] = rows(view, "topics", period.days, filter=of_shown)
         of_all_calls = pc.field("scope").isin(["total", "queue"])
         before = period.before(DAYS_BEFORE)
         history = rows(view, "satisfaction_daily", before, filter=of_all_calls)
         return tables, history, day_profiles(view, (*before, *period.days))
 
     return warehouse.view(read)
-
-
-def day_profiles(view: Snapshot, days: Sequence[date]) -> Mapping[date, Profile]:
-    """What the data of days look like, of those that are published; of a large day's segments a part is read."""
-    return {day: _profile(view, day) for day in days if view.files["runs"].get(day)}
-
-
-def _profile(view: Snapshot, day: date) -> Profile:
-    files = view.files["emotion_log"].get(day, ())
-    # Whole files, spread evenly over the day's: each holds whole calls.
-    chosen = files[:: 1 + sum(file.rows for file in files) // PROFILED_SEGMENTS]
-    part = replace(view, files={"emotion_log": {day: chosen}})
-    return profile(
-        str(view.last_run(day)["model_id"]),
-        part.dataset("emotion_log", day).to_table(columns=list(SEGMENT_COLUMNS)),
-        view.dataset("recordings", day).to_table(columns=["codec", "channel_kind"]),
-        view.dataset("satisfaction_daily", day).to_table(),
-    )
 
 
 def model_note(folder: str, run: Run | None) -> ModelNote | None:

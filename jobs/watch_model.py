@@ -25,13 +25,12 @@ import numpy as np
 from jobs.discretion import start_logging
 from jobs.errors import JobError, ModelChanged, SettingsError
 from jobs.model import load_classifier
-from jobs.render_report import day_profiles
 from jobs.settings import Settings, load_settings
 from jobs.step import exit_status
 from jobs.storage import Storage, open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.course import DAYS_BEFORE
-from reporting.drift import Drift, drift
+from reporting.drift import Drift, day_profiles, drift
 from reporting.periods import Period
 from ser_model.classifier import Classifier
 from ser_model.errors import SerModelError

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ import pyarrow.compute as pc
 from reporting import words
 from reporting.measures import FEWEST_DAYS
 from reporting.periods import Period
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 QUANTITIES: Final = ("emotions", "confidence", "levels", "codecs", "coverage")
 OF_THE_MODEL: Final = frozenset({"emotions", "confidence"})
@@ -33,6 +36,8 @@ MUCH: Final = 0.25
 CHANCE: Final = 0.99
 """How often the index of a day on which nothing changed stays below what is called chance."""
 
+PROFILED_SEGMENTS: Final = 50_000
+"""Of a day's segments about so many are looked at to tell how unlike other days it is: a thousand calls and more."""
 SEGMENT_COLUMNS = ("contact_id", "role", "emotion", "confidence", "loudness_dbfs")
 _CONFIDENCE_STEP = 0.1
 _LEVEL_STEP_DB = 6
@@ -164,6 +169,45 @@ class Drift:
         if self.not_compared:
             said.append(f"{_sentence(self.not_compared)} cannot be compared yet: fewer than {FEWEST_DAYS} days before.")
         return said
+
+
+class Published(Protocol):
+    """What profiles are read from: one view of the warehouse (`jobs.warehouse.Snapshot`)."""
+
+    @property
+    def files(self) -> Mapping[str, Mapping[date, Sequence[Any]]]:
+        """Of each table and day its files, which say how many ``rows`` they hold."""
+
+    def dataset(self, table: str, call_date: date | None = None) -> pads.Dataset:
+        """A day of a table."""
+
+    def last_run(self, call_date: date) -> Mapping[str, Any]:
+        """The day's last row of runs."""
+
+
+def day_profiles(view: Published, days: Iterable[date]) -> Mapping[date, Profile]:
+    """Count the days, of those that are published; of a large day's segments a part is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where a day was replaced since the view was taken.
+    """
+    return {day: _day_profile(view, day) for day in days if view.files["runs"].get(day)}
+
+
+def _day_profile(view: Published, day: date) -> Profile:
+    segments = view.dataset("emotion_log", day)
+    rows = sum(file.rows for file in view.files["emotion_log"].get(day, ()))
+    # Whole files, spread evenly over the day's: each holds whole calls.
+    chosen = list(segments.get_fragments())[:: 1 + rows // PROFILED_SEGMENTS]
+    read = [part.to_table(schema=segments.schema, columns=list(SEGMENT_COLUMNS)) for part in chosen]
+    return profile(
+        str(view.last_run(day)["model_id"]),
+        pa.concat_tables(read) if read else segments.schema.empty_table().select(SEGMENT_COLUMNS),
+        view.dataset("recordings", day).to_table(columns=["codec", "channel_kind"]),
+        view.dataset("satisfaction_daily", day).to_table(),
+    )
 
 
 def profile(model_id: str, segments: pa.Table, recordings: pa.Table, daily: pa.Table) -> Profile:

@@ -1,4 +1,4 @@
-"""What a report is of: a day, a week or a month of call dates. Knows the calendar only."""
+"""What figures are of: a day, a week, a month or any other days. Knows the calendar only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Period:
     Attributes
     ----------
     kind
-        day, week (Monday to Sunday, ISO 8601) or month.
+        day, week (Monday to Sunday, ISO 8601), month; or days, of any others.
     """
 
     kind: str
@@ -77,7 +77,7 @@ class Period:
         if self.kind == "day":
             return day
         first = f"{self.first:%-d}" if self.first.month == self.last.month else f"{self.first:%-d %B}"
-        return f"week {self.first:%V}, {first} to {day}"
+        return f"week {self.first:%V}, {first} to {day}" if self.kind == "week" else f"{first} to {day}"
 
     @property
     def heading(self) -> str:

@@ -13,12 +13,11 @@ import pyarrow.compute as pc
 import pytest
 from made_up_nights import DAY, GENERATED_AT, RUN_ID, Page, made_up_night
 
-from jobs.render_report import day_profiles
 from jobs.staging import RunSpec, RunStaging
 from jobs.storage import LocalStorage
 from jobs.warehouse import RunFigures, Warehouse
 from reporting.course import DAYS_BEFORE
-from reporting.drift import QUANTITIES, Drift, Profile, drift, model_changes, profile, shift
+from reporting.drift import QUANTITIES, Drift, Profile, day_profiles, drift, model_changes, profile, shift
 from reporting.periods import Period
 from reporting.report import render_page
 from schemas import TABLES
