@@ -22,12 +22,14 @@ from xml.etree import ElementTree
 from markupsafe import Markup, escape
 
 from reporting.measures import Mean
-from reporting.words import clock
+from reporting.words import clock, count, percent, printable
 from schemas.definitions import NEGATIVE_EMOTIONS, POSITIVE_EMOTIONS, SUSTAINED_ANGER_PEAK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from reporting.topics import TopicMoods, TopicTime
 
 EMOTION_COLORS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -73,12 +75,21 @@ LANES: Final[Mapping[str, float]] = MappingProxyType(
 _THEME = {
     f"#0000{number:02x}": f"var(--{variable})"
     for number, variable in enumerate(
-        ["ink", "muted", "line", "accent", "soft", *(f"mood-{mood}" for mood in MOOD_COLORS)], start=1
+        [
+            *("ink", "muted", "line", "accent", "soft"),
+            *(f"mood-{mood}" for mood in MOOD_COLORS),
+            *(f"e-{emotion}" for emotion in EMOTION_COLORS),
+        ],
+        start=1,
     )
 }
 _INK, _MUTED, _LINE, _ACCENT, _SOFT = list(_THEME)[:5]
-_MOOD = dict(zip(MOOD_COLORS, list(_THEME)[5:], strict=True))
+_MOOD = dict(zip(MOOD_COLORS, list(_THEME)[5:9], strict=True))
+_EMOTION = dict(zip(EMOTION_COLORS, list(_THEME)[9:], strict=True))
 _ON_COLOR = "#16191c"
+_ON_DARK_COLOR = "#ffffff"
+_DARK = frozenset({"sad", "sleepy"})
+"""Emotions upon whose colors light text reads better."""
 _UNITS_PER_INCH = 72
 _CHART_WIDTH = 340
 _ROW_HEIGHT = 44
@@ -152,7 +163,9 @@ def mood_of(emotion: str) -> str:
 # A call
 
 
-def timeline(name: str, title: str, speech: Sequence[Speech], duration_s: float) -> Markup:
+def timeline(
+    name: str, title: str, speech: Sequence[Speech], duration_s: float, told: Sequence[TopicTime] = ()
+) -> Markup:
     """Draw who speaks when, the customer's emotion and the probability of anger.
 
     From the top: the agent's turns; the customer's segments, colored by emotion, positive ones higher and negative
@@ -166,6 +179,8 @@ def timeline(name: str, title: str, speech: Sequence[Speech], duration_s: float)
         In order of start.
     duration_s
         Length of the picture.
+    told
+        What the call was about, which the description says; the page shows it below.
     """
     scale = _WIDTH / duration_s
     marks = [Markup('<path class="agent" d="{}"/>').format(_blocks(speech, scale))]
@@ -179,7 +194,13 @@ def timeline(name: str, title: str, speech: Sequence[Speech], duration_s: float)
             f"{x * scale:.1f},{_anger_y(part.anger or 0.0)}" for part in heard for x in (part.start_s, part.end_s)
         )
         marks.append(Markup('<polyline class="anger" points="{}"/>').format(points))
-    return _picture(name, "timeline", f"0 0 {_WIDTH} {TIMELINE_HEIGHT}", title, _in_words(speech), marks, stretch=True)
+    words = _in_words(speech) + (f" It is about {topics_in_words(told)}." if told else "")
+    return _picture(name, "timeline", f"0 0 {_WIDTH} {TIMELINE_HEIGHT}", title, words, marks, stretch=True)
+
+
+def topics_in_words(told: Sequence[TopicTime]) -> str:
+    """Say what a call was about, and when."""
+    return ", ".join(f"{printable(each.topic)} ({clock(each.start_s)} to {clock(each.end_s)})" for each in told)
 
 
 def arc_edge(paths: Sequence[Sequence[float | None]]) -> float:
@@ -294,6 +315,34 @@ def mood_chart(name: str, title: str, bars: Sequence[MoodBar]) -> Markup:
         for bar in bars
     )
     return _inline(figure, name, title, words + ".")
+
+
+def topic_chart(name: str, title: str, topics: Sequence[TopicMoods]) -> Markup:
+    """Draw which emotions speech about topics shows, a stacked bar a row, in the order of `EMOTION_COLORS`.
+
+    Anger begins each bar; the line below it is anger's interval.
+    """
+    figure, axes = _chart(len(topics))
+    said = []
+    for row, topic in enumerate(topics):
+        left, shares = 0.0, dict(topic.emotions)
+        for emotion in EMOTION_COLORS:
+            share = shares.get(emotion, 0.0)
+            axes.barh(row, share, left=left, height=0.4, color=_EMOTION[emotion], linewidth=0, clip_on=False)
+            if share >= 0.1:
+                color = _ON_DARK_COLOR if emotion in _DARK else _ON_COLOR
+                label = f"{share:.0%}"
+                axes.text(left + share / 2, row + 0.02, label, color=color, fontsize=11, ha="center", va="center")
+            left += share
+        axes.plot([topic.anger_low, topic.anger_high], [row + 0.29] * 2, color=_INK, linewidth=2)
+        label, calls = printable(topic.topic), count(topic.calls, "call")
+        _row_label(axes, row, label, calls)
+        listed = ", ".join(f"{emotion} {percent(share)}" for emotion, share in topic.emotions)
+        interval = f"{percent(topic.anger_low)} to {percent(topic.anger_high)}"
+        said.append(f"{label}, {calls}: {listed} (95% interval of angry {interval})")
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"])
+    return _inline(figure, name, title, "; ".join(said) + ".")
 
 
 def index_chart(name: str, title: str, rows: Sequence[IndexRow], neutral: float) -> Markup:

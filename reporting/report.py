@@ -30,7 +30,7 @@ from reporting.judgements import FEWEST as FEWEST_JUDGED
 from reporting.judgements import NOT_YET, NOTHING_JUDGED, Measured
 from reporting.measures import FEWEST_CALLS, Mean, too_few
 from reporting.periods import Period
-from reporting.topics import topics
+from reporting.topics import Topics, TopicTime, side_by_side, topics, topics_at
 from schemas import definitions as d
 from schemas.reasons import REASONS, Reason
 
@@ -45,6 +45,7 @@ EMOTION_LOG_COLUMNS = ("contact_id", "role", "start_s", "end_s", "emotion", "con
 """What the report needs of emotion_log, and of the calls to hear only."""
 
 NO_QUEUE = "no queue"
+TOPICS_TITLE = "Which emotions customers' speech shows, by what the call is about"
 NEW_MODEL = "another model"
 _STRETCHES = 16
 _NICE_SECONDS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -126,6 +127,17 @@ class Stretch:
     emotion: str | None
     mood: float | None
     anger: float | None
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TopicBand:
+    """A topic below a timeline: where it begins and how wide it is, 0 to 100, and when it is spoken of, in words."""
+
+    topic: str
+    place: float
+    width: float
+    when: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +148,7 @@ class CallToHear:
     call: Call
     reasons: tuple[str, ...]
     speech: tuple[Speech, ...] = ()
+    topics: tuple[TopicTime, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -157,11 +170,23 @@ class CallToHear:
         )
 
     @property
+    def bands(self) -> tuple[tuple[TopicBand, ...], ...]:
+        """The topics below the timeline, in as many rows as they need."""
+
+        def band(each: TopicTime) -> TopicBand:
+            start_s, end_s = (min(second, self.duration_s) for second in (each.start_s, each.end_s))
+            place, width = (round(100 * part / self.duration_s, 2) for part in (start_s, end_s - start_s))
+            return TopicBand(each.topic, place, width, f"{words.clock(each.start_s)} to {words.clock(each.end_s)}")
+
+        return tuple(tuple(map(band, row)) for row in side_by_side(self.topics))
+
+    @property
     def stretches(self) -> tuple[Stretch, ...]:
         """The timeline as a table."""
         step = next((s for s in _NICE_SECONDS if self.duration_s / s <= _STRETCHES), _NICE_SECONDS[-1])
         starts = range(0, max(1, int(-(-self.duration_s // step))) * step, step)
-        return tuple(_stretch(self.speech, start, min(start + step, self.duration_s)) for start in starts)
+        spans = [(start, min(start + step, self.duration_s)) for start in starts]
+        return tuple(_stretch(self.speech, *span, topics_at(self.topics, *span)) for span in spans)
 
 
 def read_calls(calls: pa.Table) -> list[Call]:
@@ -228,7 +253,7 @@ def _reason(code: str, call: Call) -> str:
     return says.get(code, d.REVIEW_REASONS.get(code, words.printable(code.replace("_", " "))))
 
 
-def _stretch(speech: Sequence[Speech], start_s: float, end_s: float) -> Stretch:
+def _stretch(speech: Sequence[Speech], start_s: float, end_s: float, about: tuple[str, ...]) -> Stretch:
     spoken = {"agent": 0.0, "customer": 0.0}
     emotions: dict[str, float] = {}
     heard: list[tuple[float, Speech]] = []
@@ -248,6 +273,7 @@ def _stretch(speech: Sequence[Speech], start_s: float, end_s: float) -> Stretch:
         emotion=max(emotions, key=lambda emotion: emotions[emotion]) if emotions else None,
         mood=_weighted([(seconds, part.valence) for seconds, part in heard]),
         anger=_weighted([(seconds, part.anger) for seconds, part in heard]),
+        topics=about,
     )
 
 
@@ -445,14 +471,18 @@ def night(tables: Tables) -> Night:
     Parameters
     ----------
     tables
-        contacts, recordings, emotion_log, calls, satisfaction_daily, quarantine and runs; of emotion_log
-        `EMOTION_LOG_COLUMNS` of the calls to hear are enough.
+        contacts, recordings, emotion_log, calls, satisfaction_daily, topics, quarantine and runs; of emotion_log
+        `EMOTION_LOG_COLUMNS` of the calls to hear are enough, of topics those calls.
     """
     calls = read_calls(tables["calls"])
     groups = _groups(tables)
     to_hear = calls_to_hear(calls)
     speech = _speech(tables["emotion_log"], [each.call.contact_id for each in to_hear])
-    to_hear = [replace(each, speech=speech.get(each.call.contact_id, ())) for each in to_hear]
+    told = _told(tables["topics"], [each.call.contact_id for each in to_hear])
+    to_hear = [
+        replace(each, speech=speech.get(each.call.contact_id, ()), topics=told.get(each.call.contact_id, ()))
+        for each in to_hear
+    ]
     shown = {part.emotion for each in to_hear for part in each.speech if part.role != "agent"}
     return Night(
         total=groups[0],
@@ -649,6 +679,14 @@ def _speech(emotion_log: pa.Table, contact_ids: Sequence[str]) -> dict[str, tupl
     return {contact_id: tuple(parts) for contact_id, parts in speech.items()}
 
 
+def _told(topics: pa.Table, contact_ids: Sequence[str]) -> dict[str, tuple[TopicTime, ...]]:
+    rows = topics.filter(pc.is_in(topics["contact_id"], value_set=pa.array(contact_ids, pa.string())))
+    told: dict[str, list[TopicTime]] = {}
+    for row in rows.sort_by([("start_s", "ascending"), ("topic", "ascending")]).to_pylist():
+        told.setdefault(row["contact_id"], []).append(TopicTime(row["topic"], row["start_s"], row["end_s"]))
+    return {contact_id: tuple(times) for contact_id, times in told.items()}
+
+
 # The period in words
 
 
@@ -801,6 +839,7 @@ def render_page(
     zone = ZoneInfo(time_zone)
     daily = tables["satisfaction_daily"]
     how = course(daily if history is None else pa.concat_tables([history.select(daily.column_names), daily]), period)
+    about = topics(tables["topic_emotions"])
     moved = drift(profiles or {}, period, DAYS_BEFORE)
     changed = frozenset(each.day for each in moved.changes)
     hours = () if view.total.few else by_hour(tables["calls"], zone)
@@ -824,7 +863,7 @@ def render_page(
             headline=headline(view, period, how),
             how=how,
             drift=moved,
-            topics=topics(tables["topic_emotions"]),
+            topics=about,
             notable=NOTABLE,
             much=MUCH,
             new_model=changed,
@@ -845,7 +884,7 @@ def render_page(
             definitions=d,
             fewest=FEWEST_CALLS,
             figures=figures,
-            charts=_charts(tuple(charted), how, hours, changed),
+            charts=_charts(tuple(charted), how, hours, changed, about),
             charted=len(charted),
             uncharted=sum(group.index_mean is not None for group in view.queues) + 1 - len(charted),
             timelines={each.rank: _timeline(each, call_start(each.call.started_at)) for each in view.to_hear},
@@ -863,11 +902,14 @@ class Charts:
     index: Markup | None
     days: Markup | None
     hours: Markup | None
+    topics: Markup | None
 
 
 # Drawing takes most of the time that a page takes, and both editions show the same pictures.
 @lru_cache(maxsize=1)
-def _charts(groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...], new_model: frozenset[date]) -> Charts:
+def _charts(
+    groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...], new_model: frozenset[date], about: Topics
+) -> Charts:
     bars = [MoodBar(group.name, group.moods.stacked) for group in groups if group.moods is not None]
     rows = [
         IndexRow(group.name, group.index_mean, group.index_low, group.index_high)
@@ -890,6 +932,7 @@ def _charts(groups: tuple[Group, ...], how: Course, hours: tuple[HourMean, ...],
         index=figures.index_chart("index", titles[1], rows, neutral) if rows else None,
         days=_over_time("days", titles[2], days, every=7 if len(days) < 40 else 14, usual=usual),
         hours=_over_time("hours", titles[3], of_hours, every=2),
+        topics=figures.topic_chart("topics", TOPICS_TITLE, about.shown) if about.shown else None,
     )
 
 
@@ -910,7 +953,7 @@ def _arcs(paths: Sequence[MoodPath], edge: float) -> list[Markup]:
 
 def _timeline(each: CallToHear, start: str) -> Markup:
     title = f"Timeline of the call at {start}, {each.call.queue_name}"
-    return figures.timeline(f"call-{each.rank}", title, each.speech, each.duration_s)
+    return figures.timeline(f"call-{each.rank}", title, each.speech, each.duration_s, each.topics)
 
 
 @cache
