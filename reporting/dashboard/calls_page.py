@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import pandas as pd
@@ -11,6 +12,8 @@ from reporting.dashboard import charts
 from reporting.dashboard.playback import heard_piece, heard_waveform
 from reporting.dashboard.shared import Chosen, tables
 from reporting.dashboard.tables import MAX_CALLS
+from reporting.figures import topics_in_words
+from reporting.topics import TopicTime, topics_at
 from reporting.words import NONE, clock, number, percent, printable, signed
 from schemas.definitions import REVIEW_REASONS
 
@@ -42,11 +45,17 @@ def show() -> None:
         st.info("The segments of this call are past their lifetime.")
         return
     segments["number"] = range(len(segments))
-    start = _chosen_segment(segments, float(call["duration_s"]), str(call["contact_id"]))
+    told = tables().call_topics(call["call_date"], call["contact_id"])
+    segments["about"] = [
+        ", ".join(map(printable, topics_at(told, start_s, end_s)))
+        for start_s, end_s in zip(segments["start_s"], segments["end_s"], strict=True)
+    ]
+    start = _chosen_segment(segments, told, float(call["duration_s"]), str(call["contact_id"]))
     _sound(call, _rows(segments)[start])
     st.markdown("**Segments**")
     known = [name for name in map(str, segments) if name.startswith("p_") and segments[name].notna().any()]
-    st.dataframe(segments[[*SHOWN, *known]].round(2), hide_index=True, height=320)
+    about = ["about"] if told else []
+    st.dataframe(segments[[*SHOWN[:3], *about, *SHOWN[3:], *known]].round(2), hide_index=True, height=320)
     st.caption(f"Contact {call['contact_id']} · recording {call['source_uri']} · model {call['model_id']}")
 
 
@@ -80,8 +89,8 @@ def _figures(call: Row) -> None:
         st.markdown(f"- {REVIEW_REASONS.get(code, code)}")
 
 
-def _chosen_segment(segments: pd.DataFrame, duration_s: float, contact_id: str) -> int:
-    """Show the timeline; the number of the segment that was clicked there or chosen in the list below."""
+def _chosen_segment(segments: pd.DataFrame, told: Sequence[TopicTime], duration_s: float, contact_id: str) -> int:
+    """Show the timeline and what the call was about; the number of the segment that was clicked or chosen below."""
     key, clicked = f"from-{contact_id}", f"timeline-{contact_id}"
 
     def take() -> None:
@@ -95,6 +104,8 @@ def _chosen_segment(segments: pd.DataFrame, duration_s: float, contact_id: str) 
         on_select=take,
         alt="Who speaks when, and the customer's emotion by color; the table below has the same.",
     )
+    if told:
+        st.altair_chart(charts.topics(told, duration_s), alt=f"What the call is about: {topics_in_words(told)}.")
     says = [
         f"{clock(row['start_s'])} {row['role']}" + (f", {row['emotion']}" if row["emotion"] else "")
         for row in segments.to_dict("records")

@@ -5,6 +5,7 @@ Colors are those of the report's pictures. Knows nothing of pages or of where th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import altair as alt
@@ -12,21 +13,28 @@ import numpy as np
 import pandas as pd
 
 from reporting.dashboard.sound import STEP_S, Waveform
+from reporting.drift import MUCH, NOTABLE, Drift, ModelChange
 from reporting.figures import EMOTION_COLORS
+from reporting.topics import TopicTime, side_by_side
+from reporting.words import clock, printable
 from schemas.definitions import INDEX_NEUTRAL
 
 INDEX = alt.Scale(domain=[0, 100])
 ACCENT = "#0b6e77"
+GRAY = "#8a8578"
+PALE, ON_PALE = "#bfdde0", "#16191c"
 NOT_CLASSIFIED = "not classified"
 AGENT = "agent speaks"
 _LANE = 2.2
+_NAMES_WIDTH = 80
+"""Of what stands left of a call's charts, so that they are of one scale."""
 Drawn: TypeAlias = Any
 """A chart of Altair, whose methods' types say less than they give."""
 _COLORS = {**EMOTION_COLORS, NOT_CLASSIFIED: "#d9d6cf", AGENT: "#b9b3a7"}
 
 
-def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> Drawn:
-    """The index with its interval, over days (``kind`` T) or hours (O)."""
+def index_over(figures: pd.DataFrame, title: str, *, kind: str, changes: Sequence[ModelChange] = ()) -> Drawn:
+    """The index with its interval, over days (``kind`` T) or hours (O); a dotted line where the model changes."""
     base = alt.Chart(figures.dropna(subset=["index_mean"])).encode(x=alt.X(f"key:{kind}", title=title))
     where = alt.Y("index_mean:Q", title="satisfaction index", scale=INDEX)
     tooltip = ["key", "calls", alt.Tooltip("index_mean", format=".1f"), alt.Tooltip("index_low", format=".1f")]
@@ -36,7 +44,15 @@ def index_over(figures: pd.DataFrame, title: str, *, kind: str) -> Drawn:
     )
     dots = alt.OverlayMarkDef(color=ACCENT, size=45)
     points = base.mark_line(color=ACCENT, point=dots).encode(y=where, tooltip=tooltip)
-    return alt.layer(_neutral("y"), marks, points).properties(height=240)
+    layers = [_neutral("y"), marks, points]
+    if changes:
+        # Between the last day of the one model and the first of the other.
+        where_new = [pd.Timestamp(each.day) - pd.Timedelta(hours=12) for each in changes]
+        new = alt.Chart(pd.DataFrame({"key": where_new, "model": [each.after for each in changes]}))
+        layers.append(new.mark_rule(strokeDash=[2, 3], color=GRAY).encode(x="key:T", tooltip=["model"]))
+        text = new.mark_text(align="left", baseline="top", dx=4, y=0, color=GRAY)
+        layers.append(text.encode(x="key:T", text=alt.value("another model")))
+    return alt.layer(*layers).properties(height=240)
 
 
 def index_by(figures: pd.DataFrame, title: str) -> Drawn:
@@ -53,7 +69,7 @@ def index_by(figures: pd.DataFrame, title: str) -> Drawn:
 
 
 def _neutral(axis: str) -> Drawn:
-    line = alt.Chart(pd.DataFrame({"neutral": [INDEX_NEUTRAL]})).mark_rule(strokeDash=[4, 4], color="#8a8578")
+    line = alt.Chart(pd.DataFrame({"neutral": [INDEX_NEUTRAL]})).mark_rule(strokeDash=[4, 4], color=GRAY)
     return line.encode(**{axis: alt.X("neutral:Q") if axis == "x" else alt.Y("neutral:Q")})
 
 
@@ -73,6 +89,28 @@ def coverage(figures: pd.DataFrame) -> Drawn:
             tooltip=["call_date", "contacts_expected", "calls_scored", alt.Tooltip("coverage", format=".1%")],
         )
         .properties(height=200)
+    )
+
+
+def drift(found: Drift) -> Drawn:
+    """The population stability index by measure, what it is by chance, and where its customary readings begin."""
+    shown = pd.DataFrame(
+        {"measure": each.quantity, "psi": each.psi, "by chance": each.by_chance, "moved": each.in_words}
+        for each in found.shifts
+        if each.verdict != "few"
+    )
+    # Most of the scale is for what is small: indices run from a hundredth to ten and more.
+    scale = alt.Scale(type="sqrt", domain=[0, max(1.0, float(shown["psi"].max()))], nice=False)
+    axis = alt.Axis(values=[0, NOTABLE, MUCH, 0.5, 1, 2, 5, 10, 20], format="~g", grid=False)
+    base = alt.Chart(shown).encode(y=alt.Y("measure:N", title=None, sort=list(shown["measure"])))
+    tooltip = ["measure", alt.Tooltip("psi", format=".3f"), alt.Tooltip("by chance", format=".3f"), "moved"]
+    bars = base.mark_bar(color=ACCENT, height=14).encode(
+        x=alt.X("psi:Q", title="population stability index", scale=scale, axis=axis), tooltip=tooltip
+    )
+    chance = base.mark_tick(color="#d55e00", thickness=3, size=24).encode(x=alt.X("by chance:Q", scale=scale))
+    readings = alt.Chart(pd.DataFrame({"from": [NOTABLE, MUCH]})).mark_rule(strokeDash=[4, 4], color=GRAY)
+    return alt.layer(readings.encode(x=alt.X("from:Q", scale=scale)), bars, chance).properties(
+        height=50 + 34 * len(shown)
     )
 
 
@@ -98,12 +136,12 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> Drawn:
         .encode(
             x=alt.X("start_s:Q", title="seconds", scale=alt.Scale(domain=[0, max(duration_s, 1)], nice=False)),
             x2="end_s:Q",
-            y=alt.Y("speaker:N", title=None, sort=["agent", "customer", "mixed"]),
+            y=alt.Y("speaker:N", title=None, sort=["agent", "customer", "mixed"], axis=_names()),
             color=alt.Color(
                 "says:N",
                 title=None,
                 scale=alt.Scale(domain=present, range=[_COLORS[name] for name in present]),
-                legend=alt.Legend(orient="bottom"),
+                legend=alt.Legend(orient="top"),
             ),
             opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.35)),
             tooltip=[
@@ -117,6 +155,33 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> Drawn:
         .add_params(chosen)
         .properties(height=alt.Step(34))
     )
+
+
+def topics(told: Sequence[TopicTime], duration_s: float) -> Drawn:
+    """What the call was about over time, on the timeline's scale; topics that overlap stand below each other."""
+    shown = pd.DataFrame(
+        {
+            "start_s": each.start_s,
+            "end_s": each.end_s,
+            "row": number,
+            "topic": printable(each.topic),
+            "when": f"{clock(each.start_s)} to {clock(each.end_s)}",
+        }
+        for number, row in enumerate(side_by_side(told))
+        for each in row
+    )
+    seconds = alt.Scale(domain=[0, max(duration_s, 1)], nice=False)
+    axis = _names(labelExpr="datum.value == 0 ? 'about' : ''")
+    base = alt.Chart(shown).encode(
+        x=alt.X("start_s:Q", title=None, scale=seconds, axis=None), y=alt.Y("row:O", title=None, axis=axis)
+    )
+    bands = base.mark_bar(height=22, color=PALE, clip=True).encode(x2="end_s:Q", tooltip=["topic", "when"])
+    named = base.mark_text(align="left", dx=4, color=ON_PALE, fontSize=12, clip=True).encode(text="topic:N")
+    return alt.layer(bands, named).properties(height=alt.Step(28))
+
+
+def _names(**more: Any) -> alt.Axis:
+    return alt.Axis(minExtent=_NAMES_WIDTH, maxExtent=_NAMES_WIDTH, **more)
 
 
 def sound(found: Waveform, duration_s: float) -> Drawn:
@@ -138,7 +203,7 @@ def sound(found: Waveform, duration_s: float) -> Drawn:
             y=alt.Y(
                 "top:Q",
                 title=None,
-                axis=alt.Axis(values=lanes, labelExpr=f"{named} : ''", grid=False),
+                axis=_names(values=lanes, labelExpr=f"{named} : ''", grid=False),
                 scale=alt.Scale(domain=[-1, max(lanes) + 1], nice=False),
             ),
             y2="bottom:Q",

@@ -16,7 +16,8 @@ def show() -> None:
     """Show it."""
     chosen = Chosen.get()
     st.title("How customers sounded")
-    total = tables().total(chosen)
+    figures = tables().period(chosen)
+    total = figures.total
     calls = int(total["calls"])
     if calls < MIN_GROUP:
         st.info(few(calls))
@@ -30,33 +31,34 @@ def show() -> None:
     escalated.metric("Escalated calls", percent(_value(total["escalated_share"])))
     scored.metric("Calls scored", number(calls))
     st.caption(
-        "0 to 100; 60, the dashed line, is neutral throughout. Intervals are 95% (Student's t over calls): they say "
-        "what chance does between calls, not how often the model is wrong (page Judge). "
+        "0 to 100; 60, the dashed line, is neutral throughout. Intervals are 95%, clustered by customer as in make "
+        "figures: they say what chance does between customers, not how often the model is wrong (page Judge). "
         f"Figures of fewer than {MIN_GROUP} calls are not shown."
     )
     st.markdown(_how_right(chosen))
-    days = tables().over_days(chosen)
-    if len(days) > 1:
+    if len(figures.by_day) > 1:
         st.subheader("Day by day")
-        st.altair_chart(charts.index_over(days, "day", kind="T"), alt="Satisfaction index with interval, by day")
+        changes = tables().model_changes(chosen)
+        alt = "Satisfaction index with interval, by day"
+        for each in changes:
+            alt += f"; another model from {each.day:%-d %B} on, {each.after}"
+        st.altair_chart(charts.index_over(figures.by_day, "day", kind="T", changes=changes), alt=alt)
     queues, hours = st.columns(2)
     with queues:
         st.subheader("By queue")
-        by_queue = tables().by("queue", chosen)
-        st.altair_chart(charts.index_by(by_queue, "queue"), alt="Satisfaction index with interval, by queue")
+        st.altair_chart(charts.index_by(figures.by_queue, "queue"), alt="Satisfaction index with interval, by queue")
     with hours:
         st.subheader("By local hour")
-        by_hour = tables().by_hour(chosen)
-        if by_hour["index_mean"].notna().any():
+        if figures.by_hour["index_mean"].notna().any():
             st.altair_chart(
-                charts.index_over(by_hour, "hour", kind="O"), alt="Satisfaction index with interval, by hour"
+                charts.index_over(figures.by_hour, "hour", kind="O"), alt="Satisfaction index with interval, by hour"
             )
         else:
             st.info(f"No hour has {MIN_GROUP} calls.")
-    by_team = tables().by("team", chosen)
-    for name, figures in (("queue", by_queue), ("team", by_team), ("hour", by_hour), ("day", days)):
+    by = {"queue": figures.by_queue, "team": figures.by_team, "hour": figures.by_hour, "day": figures.by_day}
+    for name, groups in by.items():
         with st.expander(f"Table by {name}", expanded=name == "queue"):
-            st.dataframe(in_words(figures, name), hide_index=True)
+            st.dataframe(in_words(groups, name), hide_index=True)
 
 
 def _how_right(chosen: Filter) -> str:

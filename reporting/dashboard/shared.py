@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from datetime import date
+from xml.etree import ElementTree
 
 import pandas as pd
 import streamlit as st
+from markupsafe import Markup
 
 from jobs.labels import Labels
+from reporting import figures
 from reporting.dashboard.places import Places
 from reporting.dashboard.tables import MIN_GROUP, Filter, Tables
 from reporting.words import NONE, number, percent
@@ -61,6 +64,38 @@ def tables() -> Tables:
 def labels() -> Labels:
     """The judgements of the warehouse; each read sees those of others."""
     return Labels(places().warehouse)
+
+
+PICTURE_COLORS = {
+    "light": "--ink:#31333f;--muted:#5c5e69;--line:#dfe0e4;",
+    "dark": "--ink:#fafafa;--muted:#b4b5bb;--line:#3b3e48;",
+}
+"""What the report's pictures take from the page, in Streamlit's colors."""
+LEGEND_STYLE = """
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 16px; padding: 0; margin: 0; }
+.legend li { margin: 0 !important; font-size: .9rem; }
+.legend .swatch { display: inline-block; width: 14px; height: 14px; border-radius: 3px; margin-right: 6px;
+  vertical-align: -2px; }
+"""
+PICTURE_WIDTH = 520
+
+
+def picture(drawn: Markup, legend: Markup) -> None:
+    """Show a picture of the report (`reporting.figures`) with its legend.
+
+    Streamlit takes SVG as an image alone, so what the picture says to those who cannot see it becomes its alternative
+    text, and the page's colors are written into it.
+    """
+    root = ElementTree.fromstring(drawn)  # noqa: S314 - drawn by reporting.figures
+    says = ": ".join(str(root.findtext(part)) for part in ("title", "desc"))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    theme = PICTURE_COLORS["dark" if st.context.theme.type == "dark" else "light"]
+    style = f":root{{font-family:sans-serif;{theme}{figures.color_variables()}}}"
+    size = f'width="{PICTURE_WIDTH}" height="{PICTURE_WIDTH * height / width:.0f}"'
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size}'
+    st.image(str(drawn).replace("<svg", opening, 1).replace("><title", f"><style>{style}</style><title", 1), alt=says)
+    colors = f".legend{{{figures.color_variables()}}}"
+    st.html(f'<ul class="legend"><style>{LEGEND_STYLE}{colors}</style>{legend}</ul>')
 
 
 def few(calls: int) -> str:

@@ -6,25 +6,40 @@ pages; every answer is a frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reporting.measures import FEWEST_CALLS, Mean, too_few
+from reporting.course import DAYS_BEFORE
+from reporting.drift import Drift, ModelChange, Profile, day_profiles, drift, model_changes
+from reporting.measures import FEWEST_CALLS, CustomerSums, Mean, too_few
+from reporting.periods import Period
 from reporting.sql import Session
+from reporting.topics import TOPIC_COLUMNS, Topics, TopicTime, topics
 from schemas.definitions import REVIEW_REASONS
+
+if TYPE_CHECKING:
+    from jobs.storage import Storage
 
 MIN_GROUP = FEWEST_CALLS
 """A figure of fewer calls than this is about persons, and is not shown."""
 MAX_CALLS = 200
 NONE = "(none)"
 """What a filter calls calls without a queue or team."""
+_KEYS: Final[Mapping[str, str]] = {
+    "total": "''",
+    "day": "call_date",
+    "queue": "queue",
+    "team": "team",
+    "hour": "local_hour",
+}
+_CUSTOMER_SUMS = ("indexed", "total", "customers", "n_squares", "total_squares", "products")
 FIGURES = ("index_mean", "index_low", "index_high", "negative_share", "escalated_share", "recovered_share")
 
 
@@ -47,10 +62,27 @@ class Filter:
         return " and ".join(terms), values
 
 
+@dataclass(frozen=True)
+class PeriodFigures:
+    """Figures of a period: a row in all (calls is 0 where there are none), and frames with a row a group.
+
+    By day and hour they are in order of time, by queue and team the lowest index first.
+    """
+
+    total: pd.Series[Any]
+    by_day: pd.DataFrame
+    by_queue: pd.DataFrame
+    by_team: pd.DataFrame
+    by_hour: pd.DataFrame
+
+
 class Tables(Session):
     """The published tables, as they were at the last refresh, for the threads of a server."""
 
-    _lock = Lock()
+    def __init__(self, storage: Storage) -> None:
+        self._lock = Lock()
+        self._profiles: dict[tuple[date, tuple[str, ...]], Profile] = {}
+        super().__init__(storage)
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> pd.DataFrame:
         """Ask for rows; once more on the new tables, where a day was replaced meanwhile.
@@ -60,15 +92,23 @@ class Tables(Session):
         duckdb.Error
             Where the query fails.
         """
+        frame: pd.DataFrame = self._asked(lambda: self._duckdb.execute(query, list(parameters)).df())
+        return frame
+
+    def arrow(self, query: str, parameters: Sequence[object] = ()) -> pa.Table:
+        """Ask for rows as an Arrow table; as `rows`."""
+        return self._asked(lambda: self._duckdb.sql(query, params=list(parameters)).to_arrow_table())
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
         import duckdb
 
         with self._lock:
             try:
-                return self._duckdb.execute(query, list(parameters)).df()
+                return ask()
             except duckdb.Error:
                 if not self.refresh():
                     raise
-                return self._duckdb.execute(query, list(parameters)).df()
+                return ask()
 
     def refreshed(self) -> bool:
         """Take the tables as they are now; whether anything had changed."""
@@ -101,44 +141,39 @@ class Tables(Session):
 
     # A period
 
-    def over_days(self, chosen: Filter) -> pd.DataFrame:
-        """A row a day with its figures; see `_figures`."""
-        return self._figures("calls.call_date", "calls", chosen)
+    def period(self, chosen: Filter) -> PeriodFigures:
+        """The figures of a period: in all, and by day, queue, team and local hour of the call's start.
 
-    def by(self, name: str, chosen: Filter) -> pd.DataFrame:
-        """A row a queue or team with its figures, the lowest index first; see `_figures`."""
-        found = self._figures(f"coalesce(calls.{name}, '{NONE}')", "calls", chosen)
-        return found.sort_values("index_mean", na_position="last", ignore_index=True)
-
-    def by_hour(self, chosen: Filter) -> pd.DataFrame:
-        """A row a local hour of the call's start, as the contact record has it, with its figures; see `_figures`."""
-        return self._figures("contacts.local_hour", "calls join contacts using (call_date, contact_id)", chosen)
-
-    def total(self, chosen: Filter) -> pd.Series[Any]:
-        """The figures of the whole period; calls is 0 where there are none."""
-        found = self._figures("0", "calls", chosen)
-        return found.iloc[0] if len(found) else pd.Series({"calls": 0, **dict.fromkeys(FIGURES)})
-
-    def _figures(self, key: str, source: str, chosen: Filter) -> pd.DataFrame:
-        """Figures by a key: key, calls, index_mean with its interval (Student's t over calls), and shares.
-
-        What may not be shown is NaN, in `suppressed` groups.
+        Of each group: key, calls, index_mean with its interval (`Mean.of_customers`, as ``make figures`` has it) and
+        shares. What may not be shown is NaN, in `suppressed` groups.
         """
         where, values = chosen.where("calls")
-        found = self.rows(
-            f"select {key} as key, count(*) as calls, count(satisfaction_index) as indexed, "  # noqa: S608 - our columns
-            "coalesce(sum(satisfaction_index), 0) as total, coalesce(sum(satisfaction_index ** 2), 0) as squares, "
-            "avg(negative_share) as negative_share, avg(escalated::int) as escalated_share, "
-            f"avg(recovered::int) as recovered_share from {source} where {where} and key is not null "
-            "group by 1 order by 1",
-            values,
-        )
-        sums = zip(found["indexed"], found["total"], found["squares"], strict=True)
-        means = [Mean.of_sums(int(calls), total, squares) for calls, total, squares in sums]
+        found = self.rows(_period_query(where), [chosen.first, chosen.last, *values])
+        sums = zip(*(found[name] for name in _CUSTOMER_SUMS), strict=True)
+        means = [Mean.of_customers(CustomerSums(*each)) for each in sums]
         bounds = [(mean.mean, mean.low, mean.high) for mean in means]
         found[["index_mean", "index_low", "index_high"]] = np.array(bounds, dtype=float).reshape(-1, 3)
-        found.loc[suppressed(found["calls"].to_numpy()), list(FIGURES)] = np.nan
-        return found[["key", "calls", *FIGURES]]
+        by = {scope: found[found["scope"] == scope].reset_index(drop=True) for scope in _KEYS}
+        for figures in by.values():
+            figures.loc[suppressed(figures["indexed"].to_numpy()), list(FIGURES)] = np.nan
+        shown = {scope: figures[["key", "calls", *FIGURES]] for scope, figures in by.items()}
+        shown["day"] = shown["day"].assign(key=pd.to_datetime(shown["day"]["key"]))
+        shown["hour"] = shown["hour"].assign(key=shown["hour"]["key"].astype(int)).sort_values("key", ignore_index=True)
+        for scope in ("queue", "team"):
+            shown[scope] = shown[scope].sort_values("index_mean", na_position="last", ignore_index=True)
+        nothing = pd.Series({"calls": 0, **dict.fromkeys(FIGURES)})
+        total = shown["total"].iloc[0] if len(shown["total"]) else nothing
+        return PeriodFigures(total, shown["day"], shown["queue"], shown["team"], shown["hour"])
+
+    def topics(self, chosen: Filter) -> Topics:
+        """Which subjects bring up which emotions; `reporting.topics.topics` of the calls chosen."""
+        where, values = Filter(chosen.first, chosen.last).where("topic_emotions")
+        query = f"select {', '.join(TOPIC_COLUMNS)} from topic_emotions where {where}"  # noqa: S608 - our columns
+        if chosen.queues or chosen.teams:
+            of, more = chosen.where("calls")
+            query += f" and (call_date, contact_id) in (select (call_date, contact_id) from calls where {of})"  # noqa: S608
+            values += more
+        return topics(self.arrow(query, values))
 
     # Coverage and quality
 
@@ -175,6 +210,43 @@ class Tables(Session):
             [chosen.first, chosen.last],
         )
 
+    def drift(self, chosen: Filter) -> Drift:
+        """How unlike the four weeks before the data of the days are, of all queues and teams; `reporting.drift.drift`.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where days are replaced again and again.
+        """
+        period = Period("days", chosen.first, chosen.last)
+        days = (*period.before(DAYS_BEFORE), *period.days)
+        try:
+            profiles = self._profiles_of(days)
+        except FileNotFoundError:  # a day was replaced meanwhile
+            self.refreshed()
+            profiles = self._profiles_of(days)
+        return drift(profiles, period, DAYS_BEFORE)
+
+    def _profiles_of(self, days: Sequence[date]) -> Mapping[date, Profile]:
+        """Those of published days; each publication of a day is counted once."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            return {}
+        found = {}
+        for day in days:
+            runs = snapshot.run_ids(day)
+            if not runs:
+                continue  # it is not published
+            if (day, runs) not in self._profiles:
+                self._profiles[day, runs] = day_profiles(snapshot, [day])[day]
+            found[day] = self._profiles[day, runs]
+        return found
+
+    def model_changes(self, chosen: Filter) -> tuple[ModelChange, ...]:
+        """The days of the period from which on another model classified the calls."""
+        found = self.publications(chosen)
+        return model_changes(dict(zip(found["call_date"].dt.date, found["model_id"], strict=True)))
+
     def publications(self, chosen: Filter) -> pd.DataFrame:
         """A row a day: its last publication."""
         return self.rows(
@@ -198,6 +270,14 @@ class Tables(Session):
             "satisfaction_index nulls last, contact_id limit ?",
             [*values, MAX_CALLS],
         )
+
+    def call_topics(self, call_date: date, contact_id: str) -> tuple[TopicTime, ...]:
+        """What a call was about from when to when, in order."""
+        found = self.rows(
+            "select topic, start_s, end_s from topics where call_date = ? and contact_id = ? order by start_s, topic",
+            [call_date, contact_id],
+        )
+        return tuple(TopicTime(*each) for each in found.itertuples(index=False, name=None))
 
     def segments(self, call_date: date, contact_id: str) -> pd.DataFrame:
         """The segments of a call, in order of start, with all that the log says of them."""
@@ -223,6 +303,49 @@ class Tables(Session):
         )
         keys = found["customer_key"].dropna()
         return str(keys.iloc[0]) if len(keys) else None
+
+
+def _period_query(where: str) -> str:
+    """Ask for each scope's groups: what `CustomerSums` needs, first summed by customer, and shares.
+
+    Shares are those of satisfaction_daily: negative speech of the calls with an index, the others of all calls.
+    """
+    customers = " union all ".join(
+        f"""
+        select '{scope}' as scope, key::varchar as key, sum(n)::bigint as indexed, sum(total) as total,
+            count(*) as customers, sum(n * n)::double as n_squares, sum(total * total) as total_squares,
+            sum(n * total) as products
+        from (
+            select {key} as key, customer, count(*) as n, sum(index) as total
+            from period where index is not null and {key} is not null group by all
+        ) group by key"""  # noqa: S608 - our own names
+        for scope, key in _KEYS.items()
+    )
+    shares = " union all ".join(
+        f"""
+        select '{scope}' as scope, {key}::varchar as key, count(*) as calls,
+            avg(negative_share) filter (index is not null) as negative_share, avg(escalated) as escalated_share,
+            avg(recovered) as recovered_share
+        from period where {key} is not null group by {key}"""  # noqa: S608 - our own names
+        for scope, key in _KEYS.items()
+    )
+    # Of a customer's key its hash: summing by 64 bits takes a fraction of the time that summing by the text takes.
+    return f"""
+    with period as materialized (
+        select calls.call_date, coalesce(calls.queue, '{NONE}') as queue, coalesce(calls.team, '{NONE}') as team,
+            contacts.local_hour, hash(coalesce(contacts.customer_key, calls.contact_id)) as customer,
+            calls.satisfaction_index::double as index, calls.negative_share, calls.escalated::int as escalated,
+            calls.recovered::int as recovered
+        from calls left join contacts on contacts.call_date = calls.call_date
+            and contacts.contact_id = calls.contact_id and contacts.call_date between ? and ?
+        where {where}
+    ),
+    shares as ({shares}),
+    customers as ({customers})
+    select scope, key, calls, coalesce(indexed, 0) as indexed, coalesce(total, 0) as total, customers, n_squares,
+        total_squares, products, negative_share, escalated_share, recovered_share
+    from shares left join customers using (scope, key) order by scope, key
+    """  # noqa: S608 - our own names; values are bound
 
 
 def suppressed(calls: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -1,8 +1,9 @@
 """How long the dashboard's views take on a month of generated calls: ``python -m tests.benchmarks.dashboard FOLDER``.
 
-Publishes tables of ``--calls`` calls over ``--days`` days to FOLDER/warehouse, where there are none yet, with segments
-for the last day alone (no view reads those of more calls than one), and prints seconds a view and, for a machine that
-does other things, too, seconds of processor: medians of three. Each question goes to the tables: no answer is kept.
+Publishes tables of ``--calls`` calls over ``--days`` days to FOLDER/warehouse, where there are none yet. Of the days
+before the last, segments are made of `SEGMENTED_CALLS` calls alone: no view reads more of a day. Prints seconds a view
+and, for a machine that does other things, too, seconds of processor: medians of three. Each question goes to the
+tables; the profiles of days, which the page Drift keeps, are said apart, the first time.
 """
 
 from __future__ import annotations
@@ -22,12 +23,21 @@ from jobs.storage import LocalStorage
 from jobs.warehouse import DAY_TABLES, RunFigures, Warehouse
 from reporting.dashboard.tables import Filter, Tables
 from schemas import TABLES
+from schemas.table import Table
 
 LAST = date(2026, 11, 20)
 QUEUES = ("Billing", "Orders", "Support", "Sales", "Claims", "Returns")
 SEGMENTS = 14
+SEGMENTED_CALLS = 4_000
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry")
-FIGURES = RunFigures("made", "made", 0, 0, 0, 0, 0, 0, 0.0, {}, 1.0, 1.0, "published")
+MODEL, MODEL_BEFORE = "made", "made-before"
+NEW_MODEL_FROM = LAST - timedelta(days=7)
+NEW_CODEC = "MP3/MPEG_LAYER_III"
+"""Of every second recording of the last day."""
+TOPICS = {"refund": 0.45, "delivery": 0.2, "change of address": 0.05, "invoice": 0.15}
+"""How angry customers are about each, on average."""
+CUSTOMERS = 300_000
+ROWS_A_FILE = SEGMENTED_CALLS * SEGMENTS
 
 
 def publish(folder: Path, calls: int, days: int) -> None:
@@ -38,12 +48,24 @@ def publish(folder: Path, calls: int, days: int) -> None:
     for number in range(days):
         day = LAST - timedelta(days=number)
         staging = RunStaging(LocalStorage(folder / "staging"), day, f"{day:%Y%m%d}T013000Z-000001")
-        made = _day(rng, day, per_day, with_segments=number == 0)
+        model = MODEL if day >= NEW_MODEL_FROM else MODEL_BEFORE
+        made = _day(rng, day, per_day, model, segmented=per_day if number == 0 else min(per_day, SEGMENTED_CALLS))
         for table in DAY_TABLES:
             rows = made.get(table.name)
-            staging.write_table(table, table.empty() if rows is None else _whole(table.name, rows))
-        warehouse.publish(staging, FIGURES)
+            _write(staging, table, table.empty() if rows is None else _whole(table.name, rows))
+        figures = RunFigures(model, "made", 0, 0, 0, 0, 0, 0, 0.0, {}, 1.0, 1.0, "published")
+        warehouse.publish(staging, figures)
         staging.withdraw()
+
+
+def _write(staging: RunStaging, table: Table, rows: pa.Table) -> None:
+    """Write a table in files such as a night's tasks write."""
+    files = []
+    for start in range(0, max(1, rows.num_rows), ROWS_A_FILE):
+        with staging.writer(table) as writer:
+            writer.write(rows.slice(start, ROWS_A_FILE))
+        files.append(writer.file)
+    staging.commit(table, files)
 
 
 def _whole(name: str, rows: Mapping[str, object]) -> pa.Table:
@@ -74,7 +96,9 @@ def _plain(kind: pa.DataType) -> object:
     return [] if pa.types.is_list(kind) or pa.types.is_map(kind) else 0
 
 
-def _day(rng: np.random.Generator, day: date, n: int, *, with_segments: bool) -> Mapping[str, Mapping[str, object]]:
+def _day(
+    rng: np.random.Generator, day: date, n: int, model: str, *, segmented: int
+) -> Mapping[str, Mapping[str, object]]:
     ids = np.array([f"{day:%Y%m%d}-{number:08d}-generated-contact" for number in range(n)])
     addresses = np.array([f"s3://recordings/{each}.wav" for each in ids])
     queue = rng.choice(QUEUES, n)
@@ -93,7 +117,7 @@ def _day(rng: np.random.Generator, day: date, n: int, *, with_segments: bool) ->
             "team": team,
             "started_at": at,
             "expects_recording": True,
-            "customer_key": [f"{number // 3:032x}" for number in range(n)],
+            "customer_key": [f"{number:032x}" for number in rng.integers(0, min(CUSTOMERS, 10 * n), n)],
             "local_hour": rng.integers(7, 20, n),
         },
         "recordings": {
@@ -101,7 +125,7 @@ def _day(rng: np.random.Generator, day: date, n: int, *, with_segments: bool) ->
             "source_uri": addresses,
             "status": np.where(rng.random(n) < 0.97, "scored", "quarantined"),
             "reason_code": "truncated",
-            "codec": "WAV/PCM_16",
+            "codec": np.where((np.arange(n) % 2 == 1) & (day == LAST), NEW_CODEC, "WAV/PCM_16"),
             "channel_kind": "two_channel",
         },
         "calls": {
@@ -121,7 +145,7 @@ def _day(rng: np.random.Generator, day: date, n: int, *, with_segments: bool) ->
             "mood_change": shares,
             "longest_silence_s": 5.0,
             "review_reasons": reasons,
-            "model_id": "made",
+            "model_id": model,
         },
         "satisfaction_daily": {
             "call_date": day,
@@ -132,24 +156,46 @@ def _day(rng: np.random.Generator, day: date, n: int, *, with_segments: bool) ->
             "coverage": 0.97,
         },
     }
-    if with_segments:
-        of = np.repeat(ids, SEGMENTS)
-        start = np.tile(np.arange(SEGMENTS) * 20.0, n)
-        made["emotion_log"] = {
-            "call_date": day,
-            "contact_id": of,
-            "role": "customer",
-            "start_s": start,
-            "end_s": start + 2.5,
-            "segment_index": 0,
-            "turn_index": np.tile(np.arange(SEGMENTS), n),
-            "classified": True,
-            "emotion": rng.choice(EMOTIONS, len(of)),
-            "confidence": rng.random(len(of)),
-            "model_id": "made",
-            "run_id": "made",
-        }
-    return made
+    of = np.repeat(ids[:segmented], SEGMENTS)
+    start = np.tile(np.arange(SEGMENTS) * 20.0, segmented)
+    made["emotion_log"] = {
+        **common,
+        "contact_id": of,
+        "role": "customer",
+        "start_s": start,
+        "end_s": start + 2.5,
+        "segment_index": 0,
+        "turn_index": np.tile(np.arange(SEGMENTS), segmented),
+        "classified": True,
+        "emotion": rng.choice(EMOTIONS, len(of)),
+        "confidence": rng.random(len(of)),
+        "loudness_dbfs": rng.normal(-22, 4, len(of)),
+        "model_id": model,
+    }
+    return made | _topics(rng, common, n)
+
+
+def _topics(rng: np.random.Generator, common: Mapping[str, object], n: int) -> Mapping[str, Mapping[str, object]]:
+    """What each call is about: one topic for two minutes, and every third call another one for the next two."""
+    first = rng.integers(0, len(TOPICS), n)
+    calls = np.concatenate([np.arange(n), np.arange(0, n, 3)])
+    topics = np.concatenate([first, (first[::3] + 1) % len(TOPICS)])
+    start = np.concatenate([np.full(n, 20.0), np.full(len(calls) - n, 140.0)])
+    order = np.lexsort((start, calls))
+    calls, topics, start = calls[order], topics[order], start[order]
+    angry = np.clip(rng.normal(np.array(list(TOPICS.values()))[topics], 0.1), 0, 0.9)
+    names = np.array(list(TOPICS))[topics]
+    of = {**common, "contact_id": np.asarray(common["contact_id"])[calls], "topic": names}
+    shares = {"p_angry": angry, "p_sad": (1 - angry) / 4, "p_neutral": (1 - angry) / 2, "p_happy": (1 - angry) / 4}
+    moods = {
+        "negative_share": angry + shares["p_sad"],
+        "neutral_share": shares["p_neutral"],
+        "positive_share": shares["p_happy"],
+    }
+    return {
+        "topics": {**of, "start_s": start, "end_s": start + 120.0},
+        "topic_emotions": {**of, "topic_s": 120.0, "speech_s": 15.0, "valence": 0.0, **shares, **moods},
+    }
 
 
 def views(tables: Tables, chosen: Filter) -> Mapping[str, Callable[[], object]]:
@@ -157,18 +203,12 @@ def views(tables: Tables, chosen: Filter) -> Mapping[str, Callable[[], object]]:
 
     def call() -> object:
         first = tables.calls(chosen).iloc[0]
-        return tables.segments(first["call_date"], first["contact_id"]), tables.addresses(
-            first["call_date"], first["contact_id"]
-        )
+        of = (first["call_date"], first["contact_id"])
+        return tables.segments(*of), tables.addresses(*of), tables.call_topics(*of)
 
     return {
-        "period": lambda: (
-            tables.total(chosen),
-            tables.over_days(chosen),
-            tables.by("queue", chosen),
-            tables.by("team", chosen),
-            tables.by_hour(chosen),
-        ),
+        "period": lambda: (tables.period(chosen), tables.publications(chosen)),
+        "topics": lambda: tables.topics(chosen),
         "coverage": lambda: (
             tables.coverage(chosen),
             tables.coverage_by_queue(chosen),
@@ -192,6 +232,11 @@ def main() -> None:
     began = time.perf_counter()
     tables = Tables(LocalStorage(given.folder / "warehouse"))
     print(f"opening: {time.perf_counter() - began:.2f} s")
+    for when in ("the first time", "again"):
+        began, used = time.perf_counter(), time.process_time()
+        tables.drift(Filter(LAST, LAST))
+        said = f"drift of the last day, {when}: {time.perf_counter() - began:.2f} s"
+        print(f"{said} ({time.process_time() - used:.2f} s of processor)", flush=True)
     everything = Filter(tables.days()[0], LAST)
     for what, chosen in (
         (f"{given.days} days", everything),

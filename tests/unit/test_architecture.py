@@ -30,7 +30,7 @@ EXCEPTIONS = {
     # So does the dashboard, which adds labels to it, and says what is wrong with a setting or a store.
     *(
         (f"reporting/dashboard/{name}.py", "jobs")
-        for name in ("__main__", "app", "export", "judge_page", "places", "shared")
+        for name in ("__main__", "app", "export", "judge_page", "places", "shared", "tables")
     ),
     # ... and so do the figures that are printed, whose errors are the jobs'.
     ("reporting/analysis.py", "jobs"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import made_center
 import numpy as np
@@ -18,16 +20,21 @@ import soundfile
 
 from jobs.labels import Label, Labels
 from jobs.storage import LocalStorage
+from reporting.aggregates import aggregate
 from reporting.dashboard import __main__ as launcher
+from reporting.dashboard import shared
 from reporting.dashboard.export import export
 from reporting.dashboard.places import Places, Recordings, RecordingUnreachable
 from reporting.dashboard.sampling import BATCH, Drawn, draw
 from reporting.dashboard.sound import STEP_S, excerpt, waveform
-from reporting.dashboard.tables import MIN_GROUP, Filter, Tables, suppressed
+from reporting.dashboard.tables import FIGURES, MIN_GROUP, Filter, Tables, suppressed
+from reporting.drift import ModelChange
+from reporting.figures import EMOTION_COLORS, legend, topic_chart
+from reporting.topics import Topics
 from ser_model.corpora import read_corpus
 from ser_model.errors import NotAudio
 from ser_model.taxonomy import MOOD
-from tests.benchmarks.dashboard import LAST, SEGMENTS
+from tests.benchmarks.dashboard import LAST, MODEL, MODEL_BEFORE, NEW_MODEL_FROM, SEGMENTS, TOPICS, publish
 
 FIRST = LAST - timedelta(days=made_center.DAYS - 1)
 EVERYTHING = Filter(FIRST, LAST)
@@ -46,7 +53,9 @@ def tables(center: Path) -> Tables:
 
 @pytest.fixture(scope="module")
 def calls(tables: Tables) -> pd.DataFrame:
-    return tables.rows("select calls.*, local_hour from calls join contacts using (call_date, contact_id)")
+    return tables.rows(
+        "select calls.*, local_hour, customer_key from calls join contacts using (call_date, contact_id)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,28 +72,121 @@ def test_small_groups_are_hidden_with_what_they_follow_from(calls: list[int], hi
     assert suppressed(np.array(calls)).tolist() == hidden
 
 
-@pytest.mark.parametrize("name", ["queue", "team"])
+@pytest.mark.parametrize("name", ["queue", "team", "local_hour", "call_date"])
 def test_figures_by_group_equal_the_tables(tables: Tables, calls: pd.DataFrame, name: str) -> None:
-    found = tables.by(name, EVERYTHING).set_index("key")
-    groups = calls.groupby(name)["satisfaction_index"]
+    period = tables.period(EVERYTHING)
+    by = {"queue": period.by_queue, "team": period.by_team, "local_hour": period.by_hour, "call_date": period.by_day}
+    found = by[name].set_index("key")
+    groups = calls.groupby(name)
     assert found["calls"].to_dict() == groups.size().to_dict()
-    shown = found["index_mean"].dropna()
+    shown = found[found["index_mean"].notna()]
     assert len(shown) > 1
-    assert shown.to_dict() == pytest.approx(groups.mean()[shown.index].to_dict())
+    columns = {"index_mean": "satisfaction_index", "negative_share": "negative_share", "escalated_share": "escalated"}
+    for column, of in {**columns, "recovered_share": "recovered"}.items():
+        assert shown[column].to_dict() == pytest.approx(groups[of].mean()[shown.index].to_dict(), rel=1e-5)
     assert found["index_mean"][found["calls"] < MIN_GROUP].isna().all()
 
 
-def test_the_total_has_the_interval_of_students_t(tables: Tables, calls: pd.DataFrame) -> None:
-    from scipy.stats import t
+def test_the_calls_of_one_customer_go_together_in_an_interval(tables: Tables, calls: pd.DataFrame) -> None:
+    import statsmodels.api as sm
 
-    found = tables.total(EVERYTHING)
+    found = tables.period(EVERYTHING).total
     index = calls["satisfaction_index"].astype(float)
-    assert found["calls"] == len(calls) == made_center.CALLS
-    half = t.ppf(0.975, len(index) - 1) * index.std() / np.sqrt(len(index))
-    assert (found["index_low"], found["index_high"]) == pytest.approx((index.mean() - half, index.mean() + half))
-    assert [day.date() for day in tables.over_days(EVERYTHING)["key"]] == [FIRST, LAST]
-    hours = tables.by_hour(EVERYTHING).set_index("key")["calls"]
-    assert hours.to_dict() == calls["local_hour"].value_counts().to_dict()
+    assert found["calls"] == len(calls) == made_center.CALLS > calls["customer_key"].nunique()
+    clustered = {"groups": calls["customer_key"].astype("category").cat.codes}
+    fit = sm.OLS(index, np.ones(len(index))).fit(cov_type="cluster", cov_kwds=clustered, use_t=True)
+    assert (found["index_low"], found["index_high"]) == pytest.approx(tuple(fit.conf_int().iloc[0]))
+
+
+@pytest.mark.parametrize("scope", ["total", "queue", "team"])
+def test_the_intervals_are_those_of_make_figures(tables: Tables, scope: Any) -> None:
+    found = tables.period(EVERYTHING)
+    by = {"queue": found.by_queue, "team": found.by_team, "total": found.total.to_frame().T.assign(key=None)}
+    shown = {row["key"]: row for row in by[scope].to_dict("records")}
+    printed = aggregate(tables.tables, period="month", scope=scope, first=FIRST, last=LAST)
+    both = [each for each in printed if not each.suppressed and pd.notna(shown[each.group]["index_mean"])]
+    assert both
+    for each in both:
+        row = shown[each.group]
+        assert (row["index_mean"], row["index_low"], row["index_high"]) == pytest.approx(
+            (each.mean, each.sampling_low, each.sampling_high)
+        )
+
+
+def test_a_group_is_as_small_as_its_calls_with_an_index(center: Path) -> None:
+    """Ten calls of which three have an index would show the figures of three."""
+    own = Tables(LocalStorage(center / "warehouse"))
+    without = "row_number() over (partition by queue order by contact_id) > 3 and queue = 'Sales'"
+    changed = own.arrow(
+        f"select * replace (case when {without} then null else satisfaction_index end as satisfaction_index) from calls"  # noqa: S608
+    )
+    own.tables.register("calls", changed)
+    found = own.period(EVERYTHING).by_queue.set_index("key")
+    assert found.loc["Sales", "calls"] > MIN_GROUP
+    assert found.loc["Sales", list(FIGURES)].isna().all()
+    assert found["index_mean"].isna().sum() == 2  # else the total less the others were the three
+
+
+# Topics and drift
+
+
+@pytest.mark.parametrize("chosen", [Filter(LAST, LAST), Filter(FIRST, LAST, ("Billing", "Orders", "Support"))])
+def test_topics_are_those_of_the_calls_chosen(tables: Tables, chosen: Filter) -> None:
+    of = "queue in ('Billing', 'Orders', 'Support')" if chosen.queues else "true"
+    asked = "select topic, count(*) as calls, avg(p_angry) as anger from topic_emotions join calls "
+    asked += f"using (call_date, contact_id) where call_date between ? and ? and {of} group by 1"
+    told = tables.rows(asked, [chosen.first, chosen.last]).set_index("topic")
+    found = tables.topics(chosen)
+    enough = told[told["calls"] >= MIN_GROUP]
+    assert {each.topic: each.calls for each in found.shown} == enough["calls"].to_dict() != {}
+    assert {each.topic: each.anger for each in found.shown} == pytest.approx(enough["anger"].to_dict())
+    assert found.too_few == len(told) - len(enough)
+    assert tables.topics(EVERYTHING).shown[0].topic == max(TOPICS, key=lambda topic: TOPICS[topic])
+    assert tables.topics(Filter(LAST, LAST, ("Nobody",))) == Topics((), 0)
+
+
+def test_a_call_says_what_it_was_about_and_when(tables: Tables) -> None:
+    for call in tables.calls(Filter(LAST, LAST)).to_dict("records"):
+        told = tables.call_topics(call["call_date"], call["contact_id"])
+        assert [(each.start_s, each.end_s) for each in told] == [(20.0, 140.0), (140.0, 260.0)][: len(told)]
+        assert told and {each.topic for each in told} <= set(TOPICS)
+
+
+def test_the_data_are_compared_with_the_days_before(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("drifted")
+    publish(folder, 90 * 9, 9)
+    own = Tables(LocalStorage(folder / "warehouse"))
+    found = own.drift(Filter(LAST, LAST))
+    codecs = found.shifts[0]
+    # By hand: half of the last day's 90 calls have a codec that none of 720 before had; 0.5 is added to each count.
+    p, q = 45.5 / 91, np.array([0.5, 720.5]) / 721
+    assert (codecs.quantity, codecs.verdict, codecs.calls, codecs.days) == ("codecs", "much", 90, 8)
+    assert codecs.psi == pytest.approx(sum((p - q) * np.log(p / q)))
+    assert {each.quantity: each.days for each in found.shifts}["emotions"] == 7, "of the same model"
+    assert found.changes == (ModelChange(NEW_MODEL_FROM, MODEL_BEFORE, MODEL),)
+    assert own.model_changes(Filter(own.days()[0], LAST)) == found.changes
+    # A day is read once: a period of the same days needs none of them again.
+    monkeypatch.setattr("reporting.dashboard.tables.day_profiles", lambda *_: pytest.fail("read again"))
+    week = own.drift(Filter(LAST - timedelta(days=1), LAST))
+    assert {each.quantity: each.calls for each in week.shifts}["codecs"] == 180
+
+
+def test_the_reports_picture_is_shown_with_what_it_says_and_in_the_pages_colors(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, str]] = []
+    monkeypatch.setattr(shared.st, "image", lambda drawn, alt: shown.append((drawn, alt)))
+    found = tables.topics(EVERYTHING).shown
+    shared.picture(topic_chart("topics", "Emotions by topic", found), legend(EMOTION_COLORS, ["angry"], "e"))
+    ((drawn, says),) = shown
+    assert says.startswith(f"Emotions by topic: refund, {found[0].calls} calls: angry {found[0].anger:.0%}, ")
+    root = ElementTree.fromstring(drawn)  # noqa: S314 - drawn by the project
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    style = str(root.findtext("{*}style"))
+    used = set(re.findall(r"var\((--[\w-]+)\)", drawn))
+    assert {"--ink", "--e-angry"} <= used <= set(re.findall(r"(--[\w-]+):", style))
 
 
 def test_filters_narrow_every_view(tables: Tables, calls: pd.DataFrame) -> None:
@@ -92,10 +194,10 @@ def test_filters_narrow_every_view(tables: Tables, calls: pd.DataFrame) -> None:
     expected = calls[
         (calls["call_date"] == pd.Timestamp(LAST)) & (calls["queue"] == "Billing") & calls["team"].isin(chosen.teams)
     ]
-    assert tables.total(chosen)["calls"] == len(expected)
+    assert tables.period(chosen).total["calls"] == len(expected)
     assert set(tables.calls(chosen)["contact_id"]) == set(expected["contact_id"])
     assert set(tables.values("queue", FIRST, LAST)) == {"Billing", "Orders", "Support", "Sales", "Claims", "Returns"}
-    assert tables.total(Filter(LAST, LAST, ("Nobody",)))["calls"] == 0
+    assert tables.period(Filter(LAST, LAST, ("Nobody",))).total["calls"] == 0
 
 
 def test_the_calls_most_worth_hearing_come_first(tables: Tables) -> None:

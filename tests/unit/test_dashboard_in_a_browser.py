@@ -1,13 +1,15 @@
-"""The dashboard in a real browser: filter, open a call, judge a segment, upload a recording; nothing goes elsewhere."""
+"""The dashboard in a real browser: filter, see topics and drift, open a call, judge, upload; nothing goes elsewhere."""
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from jobs.labels import Labels
 from jobs.storage import LocalStorage
 from reporting.dashboard.__main__ import free_port
 from reporting.dashboard.tables import Filter, Tables
-from tests.benchmarks.dashboard import LAST
+from reporting.figures import topics_in_words
+from tests.benchmarks.dashboard import LAST, NEW_CODEC, TOPICS
 from tests.chromium import CHROMIUM, Tab, chromium
 
 pytestmark = [
@@ -28,11 +31,13 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine: apt-get install chromium"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
+CALLS, DAYS = 720, 9
+FIRST = LAST - timedelta(days=DAYS - 1)
 
 
 @pytest.fixture(scope="module")
 def center(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., Any]) -> Path:
-    return made_center.make(tmp_path_factory.mktemp("center"), voice, days=1)
+    return made_center.make(tmp_path_factory.mktemp("center"), voice, calls=CALLS, days=DAYS)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +81,9 @@ def go(page: Tab, title: str) -> None:
 
 
 def test_a_queue_is_chosen_and_a_call_opened_and_heard(page: Tab, center: Path) -> None:
-    of_queue = Tables(LocalStorage(center / "warehouse")).total(Filter(LAST, LAST, ("Billing",)))
+    of_queue = Tables(LocalStorage(center / "warehouse")).period(Filter(FIRST, LAST, ("Billing",))).total
     page.sees("is not yet measured on your calls: 0 of its segments are judged")
-    everything = f"'{made_center.CALLS}'"
+    everything = f"'{CALLS}'"
     scored = "[...document.querySelectorAll('[data-testid=stMetricValue]')].at(-1)?.innerText.trim()"
     page.wait(f"{scored} == {everything}")
     page.click("document.querySelector('[data-testid=stMultiSelect] input')")
@@ -95,6 +100,39 @@ def test_a_queue_is_chosen_and_a_call_opened_and_heard(page: Tab, center: Path) 
     page.click("document.querySelectorAll('[role=option]')[1]")
     page.wait(f"document.querySelector('h3') && document.querySelector('h3').innerText != {opened!r}")
     assert "Billing" in page.ask("document.querySelector('h3').innerText")
+
+
+def test_topics_and_drift_are_what_was_planted(page: Tab, center: Path) -> None:
+    tables = Tables(LocalStorage(center / "warehouse"))
+    go(page, "Topics")
+    page.sees("A subject need not be why a customer is angry")
+    asked = "select count(*), avg(p_angry) from topic_emotions join calls using (call_date, contact_id) where topic = ?"
+    calls, anger = tables.rows(asked, ["refund"]).iloc[0]
+    assert abs(anger - TOPICS["refund"]) < 0.05
+    picture = "document.querySelector('[data-testid=stImage] img')"
+    page.wait(f"{picture}?.alt.includes('refund, {calls:.0f} calls: angry {anger:.0%}')")
+    assert page.ask(f"{picture}.naturalWidth > 0"), "it cannot be drawn"
+    page.click("document.querySelector('[data-testid=stMultiSelect] input')")
+    page.write("Billing")
+    page.press("Enter")
+    of_queue, anger = tables.rows(f"{asked} and queue = 'Billing'", ["refund"]).iloc[0]
+    assert of_queue < calls
+    page.wait(f"{picture}?.alt.includes('refund, {of_queue:.0f} calls: angry {anger:.0%}')")
+
+    go(page, "Drift")
+    # By hand: of the last day's 80 calls half have a codec that none of 640 before had; 0.5 is added to each count.
+    psi = sum((0.5 - q) * math.log(0.5 / q) for q in (0.5 / 641, 640.5 / 641))
+    page.sees(f"Codecs (PSI {psi:.2f}: {NEW_CODEC}, two channel 50%, usually 0%")
+    page.sees("From 13 November on the model was made, before it made-before")
+    page.wait(
+        "document.querySelector('[role=graphics-document][aria-label*=\"Population stability index by measure\"]')"
+    )
+
+    go(page, "Calls")
+    first = tables.calls(Filter(FIRST, LAST, ("Billing",))).iloc[0]
+    told = topics_in_words(tables.call_topics(first["call_date"], first["contact_id"]))
+    assert "(0:20 to 2:20)" in told
+    page.wait(f"document.querySelector('[role=graphics-document][aria-label=\"What the call is about: {told}.\"]')")
 
 
 def test_a_segment_is_judged_with_one_key_before_the_models_view_is_shown(page: Tab, center: Path) -> None:
