@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUNS",
         help="of a run trained on all speakers: the runs of crossvalidate to calibrate it by and take figures from",
     )
+    export.add_argument("--int8", action="store_true", help="bring the network to 8-bit integers (docs/model.md)")
     _add_corpora(export)
     export.set_defaults(command=_export)
 
@@ -252,7 +253,7 @@ def _export(options: argparse.Namespace) -> None:
     from ser_model.classifier import Classifier
     from ser_model.export import export_run
 
-    export_run(options.run, options.model, _read_corpora(options), options.crossvalidation)
+    export_run(options.run, options.model, _read_corpora(options), options.crossvalidation, int8=options.int8)
     print(repr(Classifier.load(options.model)))
 
 

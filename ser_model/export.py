@@ -9,8 +9,10 @@ import hashlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -18,10 +20,11 @@ import onnx
 import onnxruntime
 import torch
 import yaml
+from torch import Tensor, nn
 
 from ser_model.classifier import CARD_FILE, NETWORK_FILE, OUTPUT_NAME, Classifier, ModelCard
 from ser_model.conditions import CONDITIONS
-from ser_model.corpora import CORPORA, CorpusContents
+from ser_model.corpora import CORPORA, Clip, CorpusContents
 from ser_model.errors import TrainingRunError
 from ser_model.evaluate import (
     Evaluation,
@@ -36,8 +39,9 @@ from ser_model.features import FeatureSpec
 from ser_model.fine_tuning import Ancestor
 from ser_model.network import EmotionNetwork
 from ser_model.predictions import joined
+from ser_model.quantization import to_int8
 from ser_model.saved_runs import CALIBRATED_ON, Listener, Run, read_runs, run_splits
-from ser_model.train import Split, TrainingConfig, clip_logits, load_run, run_ancestor, split_clips
+from ser_model.train import Split, TrainingConfig, clip_logits, load_run, pad_segments, run_ancestor, split_clips
 
 README_FILE: Final = "README.md"
 OPSET: Final = 18
@@ -45,6 +49,8 @@ OPSET: Final = 18
 _TEMPLATE: Final = Path(__file__).parent / "configs" / "card.md"
 _TOLERANCE: Final = 1e-4
 _CARD_WIDTH: Final = 118
+_SCALED_BY: Final = 400
+"""Clips that follow the scales of a network in integers; each under the conditions that it is calibrated on."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,12 @@ class _Measured:
 
 
 def export_run(
-    run_folder: Path, model_folder: Path, corpora: Mapping[str, CorpusContents], runs_folder: Path | None = None
+    run_folder: Path,
+    model_folder: Path,
+    corpora: Mapping[str, CorpusContents],
+    runs_folder: Path | None = None,
+    *,
+    int8: bool = False,
 ) -> None:
     """Write the model folder of a run.
 
@@ -73,6 +84,9 @@ def export_run(
     runs_folder
         Of a run that was trained on all speakers: the runs of the same recipe's cross-validation
         (`ser_model.crossvalidation`), which the figures are of and by which the model is calibrated.
+    int8
+        Whether the network is brought to 8-bit integers (`ser_model.quantization`), and with it those of the
+        cross-validation, each by clips that it was trained on.
 
     Raises
     ------
@@ -85,9 +99,14 @@ def export_run(
     ancestor = run_ancestor(run)
     model_folder.mkdir(parents=True, exist_ok=True)
     export_network(network, config.features, model_folder / NETWORK_FILE)
+    heard_by: nn.Module = network
+    if int8:
+        quantized = _in_int8(model_folder / NETWORK_FILE, split.train, config.features)
+        (model_folder / NETWORK_FILE).write_bytes(quantized)
+        heard_by = ExportedNetwork(quantized, config.features)
     card = ModelCard(
         name=config.name,
-        version=config.version,
+        version=config.version + (".int8" if int8 else ""),
         sha256=hashlib.sha256((model_folder / NETWORK_FILE).read_bytes()).hexdigest(),
         labels=config.labels,
         feature_spec=config.features,
@@ -101,9 +120,9 @@ def export_run(
         heard_speakers=_heard(split, ancestor),
     )
     if runs_folder is None:
-        measured = _by_held_speakers(config, network, run, split, card, model_folder)
+        measured = _by_held_speakers(config, heard_by, run, split, card, model_folder)
     else:
-        measured = _by_crossvalidation(config, ancestor, runs_folder, corpora)
+        measured = _by_crossvalidation(config, ancestor, runs_folder, corpora, int8=int8)
     evaluations = measured.evaluations
     card = replace(
         card,
@@ -114,7 +133,8 @@ def export_run(
     )
     _write_card(card, model_folder)
     readme = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        _card_values(config, network, card, evaluations, measured.protocol, ancestor)
+        _card_values(config, network, card, evaluations, measured.protocol, ancestor, int8=int8)
+        | {"folder": model_folder.name}
     )
     (model_folder / README_FILE).write_text(readme, encoding="utf-8")
     Classifier.load(model_folder)
@@ -122,7 +142,7 @@ def export_run(
 
 def _by_held_speakers(
     config: TrainingConfig,
-    network: EmotionNetwork,
+    network: nn.Module,
     run: Mapping[str, Any],
     split: Split,
     card: ModelCard,
@@ -149,7 +169,12 @@ def _by_held_speakers(
 
 
 def _by_crossvalidation(
-    config: TrainingConfig, ancestor: Ancestor | None, runs_folder: Path, corpora: Mapping[str, CorpusContents]
+    config: TrainingConfig,
+    ancestor: Ancestor | None,
+    runs_folder: Path,
+    corpora: Mapping[str, CorpusContents],
+    *,
+    int8: bool,
 ) -> _Measured:
     """Calibrate a model by what networks of its recipe made of speakers that they never heard, and measure those."""
     runs = [run for run in read_runs(runs_folder)[0] if run.fold.isdigit()]
@@ -163,6 +188,9 @@ def _by_crossvalidation(
             "the run but for seed and speakers left out, and a run that leaves out none"
         )
     splits = run_splits(runs, corpora)
+    in_float = _uar_by_seed(config, runs, Listener(runs_folder, runs, splits, CONDITIONS, (), print), splits)
+    if int8:
+        runs = [_run_in_int8(run, splits[run.name].train) for run in runs]
     listener = Listener(runs_folder, runs, splits, CONDITIONS, (), print)
     temperature, threshold = listener.calibration_by(runs)
     evaluations = []
@@ -181,7 +209,9 @@ def _by_crossvalidation(
             clean = named if clean is None else clean
             unchanged = float((named == clean).mean())
             evaluations.append(figures(probabilities, found.clips, labels, condition, found.thresholds, unchanged))
-    return _Measured(temperature, threshold, evaluations, _crossvalidation_protocol(config, runs, listener, splits))
+    by_seed = _uar_by_seed(config, runs, listener, splits)
+    protocol = _crossvalidation_protocol(config, runs, by_seed, in_float if int8 else None)
+    return _Measured(temperature, threshold, evaluations, protocol)
 
 
 def _heard(split: Split, ancestor: Ancestor | None) -> dict[str, tuple[str, ...]]:
@@ -242,6 +272,48 @@ def export_network(network: EmotionNetwork, spec: FeatureSpec, path: Path) -> No
                 )
 
 
+class ExportedNetwork(nn.Module):
+    """A network's ONNX file as a module, to be measured as the trained one is.
+
+    Parameters
+    ----------
+    content
+        The file's bytes.
+    spec
+        What it hears.
+    """
+
+    def __init__(self, content: bytes, spec: FeatureSpec) -> None:
+        super().__init__()
+        self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        self._input = spec.input_name
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return logits ``[batch, classes]`` of decibels ``[batch, frames, n_mels]``."""
+        (logits,) = self._session.run([OUTPUT_NAME], {self._input: log_mel.numpy()})
+        return torch.from_numpy(logits)
+
+
+def _in_int8(path: Path, clips: Sequence[Clip], spec: FeatureSpec) -> bytes:
+    """Return a network in 8-bit integers, whose scales follow from some of the clips that it was trained on."""
+    drawn = np.random.default_rng(0).permutation(len(clips))[:_SCALED_BY]
+    heard = (
+        segment
+        for condition in CALIBRATED_ON
+        for pieces in clip_segments([clips[index] for index in drawn], spec, condition)
+        for segment in pieces
+    )
+    return to_int8(path.read_bytes(), (pad_segments([segment], spec).numpy() for segment in heard))
+
+
+def _run_in_int8(run: Run, clips: Sequence[Clip]) -> Run:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / NETWORK_FILE
+        export_network(run.network, run.config.features, path)
+        content = _in_int8(path, clips, run.config.features)
+    return replace(run, network=ExportedNetwork(content, run.config.features), precision="int8")
+
+
 def _write_card(card: ModelCard, folder: Path) -> None:
     text = yaml.safe_dump(card.to_dict(), sort_keys=False, allow_unicode=True, width=110)
     (folder / CARD_FILE).write_text(text, encoding="utf-8")
@@ -260,24 +332,37 @@ def _protocol(config: TrainingConfig, run: Mapping[str, Any]) -> str:
     )
 
 
+def _uar_by_seed(
+    config: TrainingConfig, runs: Sequence[Run], listener: Listener, splits: Mapping[str, Split]
+) -> dict[int, list[float]]:
+    """The UAR of each run on its test speakers of the corpus that the recipe is measured on, g711, by seed."""
+    by_seed: dict[int, list[float]] = {}
+    for run in runs:
+        clips = [clip for clip in splits[run.name].test if clip.corpus == config.measured_on]
+        found = listener.hear(run, clips, "g711")
+        uar = unweighted_average_recall(found.truth, found.probabilities.argmax(axis=1))
+        by_seed.setdefault(run.seed, []).append(uar)
+    return by_seed
+
+
 def _crossvalidation_protocol(
     config: TrainingConfig,
     runs: Sequence[Run],
-    listener: Listener,
-    splits: Mapping[str, Split],
+    by_seed: Mapping[int, Sequence[float]],
+    in_float: Mapping[int, Sequence[float]] | None,
 ) -> str:
-    by_seed: dict[int, list[float]] = {}
-    for run in runs:
-        found = listener.hear(
-            run, [clip for clip in splits[run.name].test if clip.corpus == config.measured_on], "g711"
-        )
-        uar = unweighted_average_recall(found.truth, found.probabilities.argmax(axis=1))
-        by_seed.setdefault(run.seed, []).append(uar)
     seeds = "; ".join(
         f"seed {seed}: {', '.join(f'{uar:.3f}' for uar in uars)}, mean {np.mean(uars):.3f}"
         for seed, uars in by_seed.items()
     )
     measured = CORPORA[config.measured_on].title
+    integers = (
+        "The networks measured are in 8-bit integers, as the one beside this file is; their scales are of clips that "
+        f"each was trained on. In float32 the same networks have {np.mean(list(chain(*in_float.values()))):.3f} "
+        f"instead of {np.mean(list(chain(*by_seed.values()))):.3f}. "
+        if in_float
+        else ""
+    )
     return (
         f"Speaker-independent cross-validation: {len(runs)} networks of this recipe, of the folds "
         f"{', '.join(dict.fromkeys(run.fold for run in runs))} of configs/folds.yaml and the seeds "
@@ -287,7 +372,7 @@ def _crossvalidation_protocol(
         "beside this file was trained by the same recipe on all of these speakers: it hears more "
         "of them than any that was measured, and no figure here is its own. Its temperature and conformal threshold "
         f"were fitted on what all measured networks made of the {measured} speakers that they never heard. "
-        f"{_how_clips_are_heard(config)}"
+        f"{integers}{_how_clips_are_heard(config)}"
     )
 
 
@@ -315,6 +400,8 @@ def _card_values(
     evaluations: Sequence[Evaluation],
     protocol: str,
     ancestor: Ancestor | None,
+    *,
+    int8: bool,
 ) -> dict[str, str]:
     corpora = "\n".join(
         f"| {CORPORA[name].title} | {CORPORA[name].license} | {CORPORA[name].source} |" for name in card.corpora
@@ -348,6 +435,8 @@ def _card_values(
         else "no commercial use, since corpora that they were trained on allow none (see `LICENSE-WEIGHTS`)",
         "labels": ", ".join(card.labels),
         "parameters": f"{sum(parameter.numel() for parameter in network.parameters()):,}",
+        "precision": ", computed in 8-bit integers" if int8 else "",
+        "export_options": " --int8" if int8 else "",
         "temperature": f"{card.temperature:g}",
         "conformal_threshold": f"{card.conformal_threshold:g}",
         "feature_hash": card.feature_spec.hash,

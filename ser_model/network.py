@@ -16,6 +16,8 @@ from torch.nn import functional
 # telephone line says nothing about the speaker, and neither does its noise floor.
 _RANGE_DB: Final = 60.0
 _SCALE_DB: Final = 20.0
+# A sum's last digit depends on what else is in the batch; steps hide it from the layers that may compute in integers.
+_LEVEL_STEP_DB: Final = 0.125
 _NEPER_POWER_A_DB: Final = math.log(10) / 10
 _SILENCE_POWER: Final = 1e-12
 _NO_ATTENTION: Final = -1e4
@@ -91,6 +93,7 @@ class EmotionNetwork(nn.Module):
         heard = (log_mel.amax(dim=2, keepdim=True) > self.min_db).to(log_mel.dtype)
         mean_power = (power * heard).sum(dim=1, keepdim=True) / heard.sum(dim=1, keepdim=True).clamp(min=1)
         level_db = torch.log(mean_power.clamp(min=_SILENCE_POWER)) / _NEPER_POWER_A_DB
+        level_db = torch.round(level_db / _LEVEL_STEP_DB) * _LEVEL_STEP_DB
         return functional.relu(log_mel - level_db + _RANGE_DB) * heard / _SCALE_DB
 
     def classify_relative(self, relative: Tensor) -> Tensor:

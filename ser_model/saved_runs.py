@@ -34,7 +34,17 @@ CALIBRATED_ON: Final = ("clean", "g711")
 
 _RUN_NAME: Final = re.compile(r"(?P<fold>[A-Za-z0-9]+)-(?P<seed>\d+)")
 # The code that logits follow from, besides the checkpoint.
-_SOURCES: Final = ("augment", "conditions", "corpora", "evaluate", "features", "network", "saved_runs", "train")
+_SOURCES: Final = (
+    "augment",
+    "conditions",
+    "corpora",
+    "evaluate",
+    "features",
+    "network",
+    "quantization",
+    "saved_runs",
+    "train",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class Run:
         Of the code that trained it.
     training_s
         What training took; None where the run did not write it down.
+    precision
+        float32, or int8 where the network was brought to integers since.
     """
 
     name: str
@@ -66,6 +78,7 @@ class Run:
     ancestor: Ancestor | None
     commit: str
     training_s: float | None
+    precision: str = "float32"
 
 
 def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
@@ -244,6 +257,7 @@ class Listener:
         key = [
             file_digest(run.folder / CHECKPOINT_FILE).hex(),
             run.config.to_dict(),
+            run.precision,
             condition,
             self._noises if condition.startswith("noise") else "",
             longest_s,

@@ -180,12 +180,12 @@ class Benchmark:
         sound_bytes = 3600 * spec.sample_rate_hz * 2 * 4
         n_bytes = sum(len(recording.content) for recording in self.recordings) / self.call_hours
         n_segments = self._classified_segments()
-        flops = stages.network_flops(MODEL / "model.onnx", MEAN_SEGMENT_FRAMES, spec.n_mels)
+        of_floats, of_integers = stages.network_operations(MODEL / "model.onnx", MEAN_SEGMENT_FRAMES, spec.n_mels)
         return {
             "GET": n_bytes / bounds.loopback_bytes,
             "decoding": (n_bytes + sound_bytes) / bounds.memory_bytes,
             "speech activity": sound_bytes / bounds.memory_bytes,
-            "inference": n_segments * flops / bounds.flops,
+            "inference": n_segments * (of_floats / bounds.flops + of_integers / bounds.int8_ops),
         }
 
     def _classified_segments(self) -> float:

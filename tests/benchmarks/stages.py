@@ -55,11 +55,12 @@ STAGES: Mapping[str, list[tuple[Any, str]]] = {
 
 @dataclass(frozen=True)
 class Bounds:
-    """What this machine can do in one thread: bytes and floating-point operations a second."""
+    """What this machine can do in one thread: bytes, floating-point operations and those of 8-bit integers a second."""
 
     memory_bytes: float
     loopback_bytes: float
     flops: float
+    int8_ops: float
 
 
 def bare_loop(recordings: Sequence[Recording], classifier: Classifier, folder: Path) -> tuple[float, dict[str, float]]:
@@ -92,7 +93,12 @@ def bare_loop(recordings: Sequence[Recording], classifier: Classifier, folder: P
 
 def measure_bounds() -> Bounds:
     """Measure the machine, a second or so each."""
-    return Bounds(_memory_bytes_a_second(), _loopback_bytes_a_second(), _flops_a_second())
+    return Bounds(
+        _memory_bytes_a_second(),
+        _loopback_bytes_a_second(),
+        _products_a_second("MatMul", np.float32, np.float32),
+        _products_a_second("MatMulInteger", np.uint8, np.int8),
+    )
 
 
 def _best(work: Callable[[], float], tries: int = 5) -> float:
@@ -139,15 +145,19 @@ def _loopback_bytes_a_second() -> float:
     return _best(send)
 
 
-def _flops_a_second() -> float:
-    """Floating-point operations of a large matrix product in ONNX Runtime, one thread."""
+def _products_a_second(operator: str, left: type[np.generic], right: type[np.generic]) -> float:
+    """Operations of a large matrix product of two types in ONNX Runtime, one thread."""
     size = 2048
-    a, b = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size]) for name in "ab")
-    c = helper.make_tensor_value_info("c", TensorProto.FLOAT, [size, size])
-    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [a, b], [c])
+    values = {"a": np.ones((size, size), dtype=left), "b": np.ones((size, size), dtype=right)}
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in values.items()
+    ]
+    kind = TensorProto.FLOAT if left is np.float32 else TensorProto.INT32
+    output = helper.make_tensor_value_info("c", kind, [size, size])
+    graph = helper.make_graph([helper.make_node(operator, ["a", "b"], ["c"])], "product", inputs, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     session = single_threaded(model.SerializeToString())
-    values = {name: np.ones((size, size), dtype=np.float32) for name in "ab"}
 
     def multiply() -> float:
         started = time.process_time()
@@ -164,8 +174,8 @@ def single_threaded(model: bytes | str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def network_flops(path: Path, n_frames: int, n_mels: int) -> float:
-    """Floating-point operations of the network's convolutions and matrix products for one segment."""
+def network_operations(path: Path, n_frames: int, n_mels: int) -> tuple[float, float]:
+    """Operations of the network's convolutions and matrix products for one segment: of floats, and of integers."""
     model = onnx.load(path)
     for value in (*model.graph.input, *model.graph.output):
         for axis in value.type.tensor_type.shape.dim:
@@ -181,13 +191,20 @@ def network_flops(path: Path, n_frames: int, n_mels: int) -> float:
         for value in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
     }
     shapes |= {weight.name: list(weight.dims) for weight in inferred.graph.initializer}
-    total = 0.0
+    dequantized = {node.output[0] for node in inferred.graph.node if node.op_type == "DequantizeLinear"}
+    of_floats = of_integers = 0.0
     for node in inferred.graph.node:
-        if node.op_type in ("Conv", "FusedConv"):
-            total += 2 * np.prod(shapes[node.output[0]]) * np.prod(shapes[node.input[1]][1:])
+        if node.op_type == "Conv":
+            operations = 2.0 * np.prod(shapes[node.output[0]]) * np.prod(shapes[node.input[1]][1:])
         elif node.op_type in ("MatMul", "Gemm"):
-            total += 2 * np.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-    return float(total)
+            operations = 2.0 * np.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+        else:
+            continue
+        if node.input[1] in dequantized:
+            of_integers += operations
+        else:
+            of_floats += operations
+    return of_floats, of_integers
 
 
 def log_mel_times_real_time(classifier: Classifier, seconds: float = 3.0) -> float:

@@ -286,7 +286,7 @@ def test_describe_prints_what_a_model_is(model: Path, capsys: pytest.CaptureFixt
     assert "measured in no language that it names" in out
     assert main(["describe"]) == 0
     shipped = capsys.readouterr().out
-    assert "368,291 parameters, 1.49 MB, opset 18" in shipped
+    assert "385,296 parameters, 0.44 MB, opset 18" in shipped
     assert "ravdess, g711: UAR 0.6" in shipped
     assert "it calls amused, bored, sleepy by the name of another emotion" in shipped
     assert "measured in en, de; in no other language" in shipped

@@ -1,6 +1,7 @@
 """Training: speakers are never mixed, a clip's loss knows its corpus, and an interruption changes nothing."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
 
 from ser_model import crossvalidation  # noqa: E402
 from ser_model.__main__ import main  # noqa: E402
@@ -21,10 +23,11 @@ from ser_model.conditions import CONDITIONS  # noqa: E402
 from ser_model.corpora import CORPORA, Clip, CorpusContents, read_corpus  # noqa: E402
 from ser_model.crossvalidation import fold_config  # noqa: E402
 from ser_model.errors import TeacherError, TrainingConfigError, TrainingRunError  # noqa: E402
-from ser_model.export import export_network, export_run  # noqa: E402
+from ser_model.export import ExportedNetwork, export_network, export_run  # noqa: E402
 from ser_model.features import FeatureSpec, dequantize  # noqa: E402
 from ser_model.fine_tuning import Ancestor, load_weights  # noqa: E402
 from ser_model.network import EmotionNetwork  # noqa: E402
+from ser_model.quantization import to_int8  # noqa: E402
 from ser_model.teacher import Encode  # noqa: E402
 from ser_model.train import (  # noqa: E402
     TeacherConfig,
@@ -40,6 +43,7 @@ from ser_model.train import (  # noqa: E402
 pytestmark = pytest.mark.torch
 
 SPEC = FeatureSpec()
+INT8 = onnx.TensorProto.INT8
 CONFIG_PATH = Path(__file__).parents[2] / "ser_model" / "configs" / "research.yaml"
 # The configuration that ships leaves nobody out; its folds do.
 RESEARCH = fold_config(TrainingConfig.load(CONFIG_PATH), "5", seed=1)
@@ -426,6 +430,17 @@ def test_a_run_on_all_speakers_is_calibrated_and_measured_by_its_recipes_crossva
     assert "--crossvalidation RUNS_FOLDER" in readme
     assert "$" not in readme
 
+    export_run(tmp_path / "run", tmp_path / "int8", corpora, tmp_path / "runs", int8=True)
+    in_integers = Classifier.load(tmp_path / "int8").card
+    assert in_integers.version == f"{card.version}.int8"
+    float_mean = re.search(r"g711, UAR by fold: seed 1: .*?, mean ([\d.]+)", card.metrics["protocol"])[1]
+    assert f"In float32 the same networks have {float_mean} instead of" in in_integers.metrics["protocol"]
+    for result in in_integers.metrics["results"]:
+        assert result["uar"] == pytest.approx(results[result["condition"]]["uar"], abs=0.2)
+    readme = (tmp_path / "int8" / "README.md").read_text()
+    assert "computed in 8-bit integers) over" in readme
+    assert "--int8 --crossvalidation RUNS_FOLDER" in readme
+
     other = tmp_path / "other"
     train(replace(everyone, epochs=1), split_clips(everyone, corpora), [], other, lambda line: None)
     with pytest.raises(TrainingRunError, match="has 2 finished runs of folds; expected some, of the configuration"):
@@ -544,6 +559,29 @@ def test_the_exported_network_computes_the_same_in_every_batch(
             alone = np.concatenate([network(row[None]).numpy() for row in log_mel])
         np.testing.assert_allclose(logits, alone, atol=1e-5)
         assert batch_size == 1 or np.ptp(alone, axis=0).max() > 0.1, "segments that all score alike prove nothing"
+
+
+def test_in_integers_a_network_says_nearly_the_same_in_half_the_bytes(exported: Path, network: EmotionNetwork) -> None:
+    """The convolutions between the first and the attention compute in integers, their averages with them."""
+    inputs = [pad_segments([segment(16 * length, seed)], SPEC) for seed in range(20) for length in (3, 8, 12)]
+    content = to_int8(exported.read_bytes(), (batch.numpy() for batch in inputs[::2]))
+    assert len(content) < len(exported.read_bytes()) / 2
+    counts = Counter(node.op_type for node in onnx.load_model_from_string(content).graph.node)
+    assert counts["AveragePool"] == 0
+    assert counts["Conv"] == 17
+    weights = [tensor for tensor in onnx.load_model_from_string(content).graph.initializer if tensor.data_type == INT8]
+    kernels = [onnx.numpy_helper.to_array(tensor) for tensor in weights if len(tensor.dims) > 1]
+    assert len(kernels) == 17 - 2, "but for the first and the attention's last"
+    assert max(abs(kernel.astype(int)).max() for kernel in kernels) <= 64
+    in_integers = ExportedNetwork(content, SPEC)
+    with torch.no_grad():
+        expected = torch.cat([network(batch) for batch in inputs])
+        found = torch.cat([in_integers(batch) for batch in inputs])
+        together = in_integers(torch.cat(inputs[:1] * 3))
+    assert (found - expected).abs().mean() < 0.1 * expected.std()
+    assert (found.argmax(1) == expected.argmax(1)).float().mean() >= 0.9
+    assert expected.argmax(1).bincount(minlength=8).max() < 50, "segments that are all called the same prove nothing"
+    torch.testing.assert_close(together, found[:1].repeat(3, 1), atol=1e-4, rtol=0)
 
 
 def test_the_exported_file_names_nothing_of_the_machine_that_made_it(exported: Path) -> None:

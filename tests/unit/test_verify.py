@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from small_models import SPEC, WAVEFORM_CARD, WEIGHTS, network, waveform_network, write_model
 
 from ser_model.__main__ import SHIPPED_MODEL, main
+from ser_model.classifier import Classifier
 from ser_model.onnx_file import OnnxFile
 from ser_model.verify import Check, verify
 
@@ -39,11 +40,27 @@ def test_a_model_that_keeps_the_contract(
     assert f"{folder} keeps the contract" in capsys.readouterr().out
 
 
-def test_the_shipped_model_keeps_the_contract() -> None:
-    checks = by_name(SHIPPED_MODEL)
+@pytest.mark.parametrize("folder", sorted(SHIPPED_MODEL.parent.iterdir()), ids=lambda folder: folder.name)
+def test_a_shipped_model_keeps_the_contract(folder: Path) -> None:
+    checks = by_name(folder)
     assert not [check for check in checks.values() if check.status in ("failed", "not tried")]
     assert checks["parameters"].status == checks["model.onnx"].status == "ok"
     assert checks["operators"].found == "opset 18 of ai.onnx"
+
+
+def test_the_shipped_model_in_integers_says_what_it_says_in_float32() -> None:
+    rng = np.random.default_rng(0)
+    in_float = Classifier.load(SHIPPED_MODEL.parent / "research-float32")
+    in_integers = Classifier.load(SHIPPED_MODEL)
+    contours = [np.abs(np.cumsum(rng.normal(0, 12, (length, 8)), axis=0)) % 120 for length in (60, 110, 187) * 20]
+    segments = [
+        (60 + np.repeat(contour, 8, axis=1) + rng.integers(0, 9, (len(contour), 64))).astype(np.uint8)
+        for contour in contours
+    ]
+    expected, found = in_float.probabilities(segments), in_integers.probabilities(segments)
+    assert len(set(expected.argmax(axis=1))) > 2, "segments that are all called the same prove nothing"
+    assert np.abs(found - expected).mean() < 0.02
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.9
 
 
 def nodes(*changed: onnx.NodeProto, domains: dict[str, int] | None = None) -> onnx.ModelProto:
