@@ -31,6 +31,9 @@ log = logging.getLogger("callmood.spark")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+ROWS_A_PARTITION = 50_000
+"""Rows of a staged table that are worth a partition: every query that reads the table has a task for each."""
+
 
 def spark_session(name: str, settings: Settings) -> SparkSession:
     """The application's Spark session, in UTC; ``spark-submit``'s own configuration wins over the settings."""
@@ -120,17 +123,20 @@ class _Refused:
 
 
 def read_staged(spark: SparkSession, staging: RunStaging, table: Table) -> DataFrame:
-    """A staged table as Spark sees it, a partition a file of its manifest."""
+    """A staged table as Spark sees it: whole files of its manifest, `ROWS_A_PARTITION` rows or more to a partition."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    files = staging.manifest(table).files
+    manifest = staging.manifest(table)
+    files = manifest.files
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column("id").to_pylist():
                 yield from staging.read_file(table, files[number])
 
-    numbers = spark.range(0, len(files), numPartitions=max(1, len(files)))
+    # The numbers are dealt evenly, and tasks write files of like size.
+    n_partitions = max(1, min(len(files), manifest.rows // ROWS_A_PARTITION))
+    numbers = spark.range(0, len(files), numPartitions=n_partitions)
     return numbers.mapInArrow(read, from_arrow_schema(table.schema))
 
 
