@@ -61,14 +61,7 @@ def run(context: StepContext) -> Mapping[str, float]:
 
     settings, staging = context.settings, context.staging
     model = staging.run_spec().model
-    expected = load_classifier(model).card.feature_spec.hash
     files = staging.manifest(SEGMENTS).files
-    for file in files:
-        found = staging.file_metadata(file).get(FEATURE_HASH)
-        if found != expected:
-            raise StepOrderError(
-                f"staged features are of specification {found}, the model needs {expected}; run extract_features again"
-            )
     spark = spark_session("callmood classify_emotions", settings) if len(files) > 1 else None
     tasks = [ClassifyTask(number, file, staging, model, settings.batch_size) for number, file in enumerate(files)]
     results: list[ClassifyResult] = run_tasks(spark, classify, tasks, "classify_emotions")
@@ -79,8 +72,19 @@ def run(context: StepContext) -> Mapping[str, float]:
 
 
 def classify(task: ClassifyTask) -> ClassifyResult:
-    """Classify a file of segments; runs in a Spark worker."""
+    """Classify a file of segments; runs in a Spark worker.
+
+    Raises
+    ------
+    StepOrderError
+        Where its features are not what the model hears.
+    """
     classifier = load_classifier(task.model)
+    expected, found = classifier.card.feature_spec.hash, task.staging.file_metadata(task.file).get(FEATURE_HASH)
+    if found != expected:
+        raise StepOrderError(
+            f"staged features are of specification {found}, the model needs {expected}; run extract_features again"
+        )
     counts = dict(NOTHING_YET)
     name = f"{task.number:05d}"
     with task.staging.writer(EMOTION_LOG, name) as writer:

@@ -1,15 +1,23 @@
-"""Batches end where calls end, so that a call is judged as a whole; staged features are read as they were made."""
+"""Batches end where calls end; staged features are read as they were made, and those of another model are refused."""
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from small_models import SPEC, write_model
 
-from jobs.classify_emotions import _features, whole_calls
+from jobs.classify_emotions import ClassifyTask, _features, classify, whole_calls
+from jobs.errors import StepOrderError
+from jobs.extract_features import FEATURE_HASH
+from jobs.staging import RunStaging
+from jobs.storage import LocalStorage
+from schemas.staging import SEGMENTS
 from ser_model.features import FeatureSpec, InputSpec, WaveformSpec, model_input
 
 
@@ -41,3 +49,18 @@ def test_features_are_read_as_they_were_staged(spec: InputSpec) -> None:
     for one, other in zip(read, made, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("said", [{}, {FEATURE_HASH: "of another specification"}])
+def test_features_of_another_specification_are_refused(tmp_path: Path, said: dict[str, str]) -> None:
+    staging = RunStaging(LocalStorage(tmp_path / "staging"), date(2026, 11, 20), "run-1")
+    model = str(write_model(tmp_path / "model"))
+
+    def staged(metadata: dict[str, str]) -> ClassifyTask:
+        with staging.writer(SEGMENTS, metadata=metadata) as segments:
+            segments.write(SEGMENTS.empty())
+        return ClassifyTask(0, segments.file, staging, model, batch_size=64)
+
+    assert classify(staged({FEATURE_HASH: SPEC.hash})).emotion_log.rows == 0
+    with pytest.raises(StepOrderError, match=f"the model needs {SPEC.hash}; run extract_features again"):
+        classify(staged(said))
