@@ -83,12 +83,19 @@ def tell(found: Alarm, python: Path) -> bool:
     return done.returncode == 0
 
 
+def _hour(text: str) -> time:
+    try:
+        return datetime.strptime(text, "%H:%M").time()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no hour; expected HH:MM") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Look; the exit status is 0 where the night is published, 1 where it is not, 2 where that cannot be told."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.heartbeat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--by", type=time.fromisoformat, default=BY, help="the hour, HH:MM; 06:00 unless given")
+    parser.add_argument("--by", type=_hour, default=BY, help="the hour, HH:MM; 06:00 unless given")
     parser.add_argument("--airflow-python", type=Path, default=AIRFLOW_PYTHON, help="of Airflow's environment")
     arguments = parser.parse_args(argv)
     status = 1

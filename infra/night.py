@@ -25,6 +25,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from jobs.command import call_date
 from jobs.due_days import due_days
 from jobs.errors import JobError
 from jobs.settings import ROOT, Settings, load_settings
@@ -388,12 +389,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(markup=False, soft_wrap=True, highlight=False)
     unwind_on_signals()
     try:
-        first, last = date.fromisoformat(arguments.first), date.fromisoformat(arguments.last)
-    except ValueError:
-        console.print(
-            "expected call dates as YYYY-MM-DD: make run DATE=..., make backfill FROM=... TO=..., "
-            "make enrich FROM=... TO=..."
-        )
+        first, last = call_date(arguments.first), call_date(arguments.last)
+    except argparse.ArgumentTypeError as error:
+        console.print(f"{error}: make run DATE=..., make backfill FROM=... TO=..., make enrich FROM=... TO=...")
         return 2
     if last < first:
         console.print(f"the last call date, {last}, is before the first, {first}")
@@ -456,16 +454,16 @@ def _run_days(
     staging = open_storage(settings.staging, settings)
     airflow = LocalAirflow(ROOT / ".airflow", spark_master=settings.spark_master)
     failed = []
-    for call_date in days:
-        console.print(f"{kind} of {call_date}; logs: {airflow.log_file}")
+    for day in days:
+        console.print(f"{kind} of {day}; logs: {airflow.log_file}")
         try:
-            run = run_night(call_date, airflow, staging, os.environ, console, asked, kind)
+            run = run_night(day, airflow, staging, os.environ, console, asked, kind)
         except NightFailed as error:
-            console.print(f"{call_date} failed: {error}")
-            failed.append(call_date)
+            console.print(f"{day} failed: {error}")
+            failed.append(day)
         else:
             if kind == "enrichment":
-                console.print(f"{call_date} enriched: {what_changed(run)}")
+                console.print(f"{day} enriched: {what_changed(run)}")
     if failed:
         console.print(f"{len(failed)} of {len(days)} days failed: {', '.join(map(str, failed))}")
     return 1 if failed else 0

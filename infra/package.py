@@ -98,7 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where callmood.tar.gz and run_step.py go")
     out: Path = parser.parse_args(argv).folder.absolute()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"{out} cannot be a folder: {error.strerror}")
     with tempfile.TemporaryDirectory(dir=out, prefix=".package-") as made:
         folder = Path(made)
         copy_interpreter(folder)

@@ -101,7 +101,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.sbom", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the documents go")
     folder: Path = parser.parse_args(argv).folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"{folder} cannot be a folder: {error.strerror}")
     version = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
     for lock in sorted(LOCKS.glob("*.txt")):
         document = bill(lock.stem, lock.read_text(), version)

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.night import unwind_on_signals
+from jobs.command import call_date
 from jobs.errors import JobError
 from jobs.settings import ROOT, Settings, load_settings
 from jobs.staging import RunStaging, new_run_id
@@ -133,21 +134,18 @@ def _row(call: CallChange) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score the day and print what changes; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.shadow", description=__doc__)
-    parser.add_argument("--call-date", required=True, help="a published day, YYYY-MM-DD")
+    parser.add_argument("--call-date", required=True, type=call_date, help="a published day, YYYY-MM-DD")
     parser.add_argument("--model", required=True, type=Path, help="the folder of the candidate")
     parser.add_argument(
         "--format", choices=("table", "csv", "json"), default="table", help="csv: a row a call; json: everything"
     )
     arguments = parser.parse_args(argv)
     # What is asked for goes to where it can be piped from, all else beside it.
-    console, aside = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
+    console = Console(markup=False, highlight=False)
+    aside = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     unwind_on_signals()
     try:
-        call_date = date.fromisoformat(arguments.call_date)
-        found = shadow(load_settings(), call_date, arguments.model, aside)
-    except ValueError:
-        aside.print("expected a call date as YYYY-MM-DD: make shadow MODEL=folder DATE=...")
-        return EXIT_USAGE
+        found = shadow(load_settings(), arguments.call_date, arguments.model, aside)
     except (JobError, ShadowFailed) as error:
         aside.print(str(error))
         return EXIT_USAGE

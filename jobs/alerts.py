@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -19,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.alert_rules import CallRule, QueueRule, load_rules
+from jobs.command import call_date, exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import JobError, NotPublished
 from jobs.release import last_figures
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging, new_run_id
-from jobs.step import call_date, exit_status
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from schemas import TABLES
@@ -208,4 +207,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import call_date, run_command
 from jobs.errors import CalibrationError, JobError
 from jobs.satisfaction_model import (
     FILE,
@@ -54,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, default=date.min, help="first call date")
-    parser.add_argument("--to", dest="last", type=date.fromisoformat, default=date.max, help="last call date")
+    parser.add_argument("--from", dest="first", type=call_date, default=date.min, help="first call date")
+    parser.add_argument("--to", dest="last", type=call_date, default=date.max, help="last call date")
     arguments = parser.parse_args(argv)
     try:
         settings = load_store_settings()
@@ -186,4 +187,4 @@ def in_words(calibration: Calibration) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

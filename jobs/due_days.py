@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -18,13 +17,13 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import call_date, exit_status, run_command
 from jobs.contacts import read_contacts
 from jobs.discretion import start_logging
 from jobs.errors import JobError
 from jobs.layouts import open_layouts, utc_dates
 from jobs.plan_recordings import is_erased, list_day
 from jobs.settings import Settings, load_settings
-from jobs.step import call_date, exit_status
 from jobs.storage import open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Snapshot, Warehouse
@@ -169,4 +168,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

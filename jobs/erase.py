@@ -17,7 +17,6 @@ import html
 import json
 import logging
 import re
-import sys
 import time
 import urllib.parse
 from collections import Counter
@@ -30,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import erase_day, publish_tables, render_report
+from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import DayLocked, ErasureIncomplete, JobError, WrongPerson
 from jobs.identity import keyed_hash
@@ -37,7 +37,7 @@ from jobs.labels import Labels
 from jobs.person import Held, Person, find
 from jobs.settings import Settings, code_version, load_settings
 from jobs.staging import STEPS, RunStaging, new_run_id
-from jobs.step import StepContext, exit_status, step_main
+from jobs.step import StepContext, step_main
 from jobs.storage import Storage, open_storage, s3_client, s3_errors
 from jobs.suppressions import FILE, FOLDER, Suppressed, Suppressions
 from jobs.warehouse import Warehouse
@@ -365,6 +365,8 @@ def read_ids(place: str, settings: Settings) -> Person:
     folder, _, name = place.rpartition("/")
     if not place.startswith("s3://"):
         path = Path(place).expanduser().absolute()
+        if path.is_dir():
+            raise WrongPerson(f"{place} is a folder; expected a file with a contact id a line, or customer:KEY")
         folder, name = str(path.parent), path.name
     try:
         lines = open_storage(folder, settings).read(name).decode("utf-8-sig").splitlines()
@@ -423,4 +425,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

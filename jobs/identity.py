@@ -13,6 +13,8 @@ import hmac
 import sys
 from collections.abc import Sequence
 
+from jobs.command import run_command
+
 DIGITS = 32
 
 
@@ -65,4 +67,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

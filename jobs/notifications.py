@@ -23,12 +23,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.alert_rules import load_rules
+from jobs.command import call_date, exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import JobError
 from jobs.settings import Settings, load_settings
-from jobs.step import call_date, exit_status
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
+from reporting import words
 from reporting.measures import FEWEST_CALLS
 from reporting.periods import Period
 from schemas.alerts import SEVERITIES, Severity
@@ -185,7 +186,7 @@ def _of_alerts(
         first = of_rule[0]
         meaning = says.get(name, name.replace("_", " "))
         if first["scope"] == "call":
-            amount = "some calls" if few else _count(number, f"{more}call")
+            amount = "some calls" if few else words.count(number, f"{more}call")
             lines.append(f"- {name} ({first['severity']}), {amount}: {meaning}. {_precision(first)}")
             if settings.alerts_name_contacts:
                 named = [row["contact_id"] for row in of_rule[:NAMED_CONTACTS]]
@@ -198,7 +199,7 @@ def _of_alerts(
                 for row in of_rule
             ]
     severity: Severity = max((row["severity"] for row in rows), key=SEVERITIES.index)
-    title = f"{more}alerts on {day}".capitalize() if few else f"{_count(len(rows), f'{more}alert')} on {day}"
+    title = f"{more}alerts on {day}".capitalize() if few else f"{words.count(len(rows), f'{more}alert')} on {day}"
     lines.append(f"All of them: make sql Q=\"from alerts where call_date = '{day}'\"")
     yield Notification("alerts", max(row["raised_at"] for row in rows).isoformat(), severity, title, "\n".join(lines))
 
@@ -228,10 +229,6 @@ def _of_reports(
         page = Page(f"callmood-{period.kind}-{period.first}.html", reports.read(path).decode())
         title = f"The report on the {period.kind} {period.name}"
         yield Notification(about, "sent", "note", title, "\n".join([*sentences, f"The page: {link}"]), page)
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def is_recent(settings: Settings, day: date, now: datetime) -> bool:
@@ -271,4 +268,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

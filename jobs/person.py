@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.command import run_command
 from jobs.errors import JobError, WrongPerson
 from jobs.identity import DIGITS
 from jobs.labels import Labels
@@ -325,4 +326,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date
@@ -17,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.due_days import RETRY_DAYS
 from jobs.errors import DayPublishedAnew, JobError, NothingToRelease
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging, new_run_id
-from jobs.step import exit_status
 from jobs.storage import open_storage
 from jobs.warehouse import RunFigures, Snapshot, Warehouse
 from schemas import TABLES
@@ -129,4 +128,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

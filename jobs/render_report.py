@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, get_args
@@ -22,12 +21,13 @@ from typing import Any, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import JobError
 from jobs.labels import Labels
 from jobs.model import model_folder
 from jobs.settings import Settings, load_settings
-from jobs.step import StepContext, exit_status, step_main
+from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.course import DAYS_BEFORE
@@ -202,7 +202,7 @@ def accuracy(metrics: Mapping[str, Any]) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report on a week or month, or run the step of a night; the exit status."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(prog="python -m jobs.render_report", add_help=False)
     either = parser.add_mutually_exclusive_group()
     for kind in ("week", "month"):
         either.add_argument(f"--{kind}", type=_period(kind))
@@ -233,4 +233,4 @@ def _period(kind: str) -> Callable[[str], Period]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 
 import pyarrow.compute as pc
 
 from jobs import render_report
+from jobs.command import exit_status, run_command, run_name
 from jobs.discretion import start_logging
 from jobs.errors import JobError, NotRepublishable, StepOrderError
 from jobs.release import last_figures
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging, new_run_id
-from jobs.step import StepContext, exit_status, run_name
+from jobs.step import StepContext
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse
 from schemas.errors import SchemaError
@@ -87,4 +87,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

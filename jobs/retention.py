@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
+from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import DayLocked, JobError
 from jobs.labels import Labels
 from jobs.person import Person, staged_rows
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
-from jobs.step import exit_status
 from jobs.storage import Storage, StoredFile, open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Warehouse
@@ -119,7 +118,7 @@ def _by_run(storage: Storage) -> Iterator[tuple[tuple[date, str], list[StoredFil
         day, run_id, _ = file.path.split("/", 2)
         return date.fromisoformat(day), run_id
 
-    of_runs = [file for file in storage.files() if file.path.count("/") >= 2]
+    of_runs = [file for file in storage.files() if file.path.count("/") >= 2 and _is_date(file.path.partition("/")[0])]
     for key, files in groupby(of_runs, key=run):
         yield key, list(files)
 
@@ -235,4 +234,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

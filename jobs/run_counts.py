@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.command import call_date, exit_status, run_command, run_name
 from jobs.errors import JobError, StepOrderError
 from jobs.settings import load_settings
 from jobs.staging import RunStaging
-from jobs.step import call_date, exit_status, run_name
 from jobs.storage import open_storage
 from schemas import TABLES
 from schemas.staging import CALL_AUDIO, PLAN
@@ -65,4 +65,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
 
+from jobs.command import call_date, exit_status, run_command, run_name
 from jobs.discretion import start_logging
 from jobs.errors import JobError, StepOrderError
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
-from jobs.step import call_date, exit_status, run_name
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse
 
@@ -103,4 +102,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as NotJson
 
 from jobs.errors import SettingsError
 from schemas import LABELS, TABLES
@@ -33,6 +34,9 @@ Role = Literal["customer", "agent", "mixed"]
 TABLES_WITH_A_LIFETIME = (*(name for name in TABLES if name != "runs"), LABELS.name)
 """``runs`` says what was done and holds nothing of anyone: it is kept."""
 S = TypeVar("S", bound="StoreSettings")
+_S3_PLACE = re.compile(r"s3://[^/]+(/.*)?")
+_MOST_DAYS = 36_500
+"""A hundred years: what is counted from today by more leaves the calendar."""
 
 
 class StoreSettings(BaseSettings):
@@ -88,6 +92,8 @@ class StoreSettings(BaseSettings):
     @classmethod
     def _one_place(cls, location: str) -> str:
         """Steps start in different folders: a relative path is below the project, wherever a step runs."""
+        if not location.strip() or ("://" in location and not _S3_PLACE.fullmatch(location)):
+            raise ValueError("expected s3://bucket/prefix or the path of a folder")
         return location if "://" in location else str(ROOT / Path(location).expanduser())
 
 
@@ -183,25 +189,29 @@ class Settings(StoreSettings):
         (".airflow",),
         description="folders of logs, such as Airflow's and Spark's, separated by commas; an erasure looks into them",
     )
-    retention_days: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    retention_days: dict[str, Annotated[int, Field(ge=1, le=_MOST_DAYS)]] = Field(
         {},
         description="how many days after its call date a table's day is kept, as JSON: "
         '{"emotion_log": 90, "calls": 730}; tables that are not named are kept (docs/privacy.md)',
     )
-    staging_days: int = Field(7, ge=0, description="how many days what a run has staged is kept")
+    staging_days: int = Field(7, ge=0, le=_MOST_DAYS, description="how many days what a run has staged is kept")
     features_days: int = Field(
         1,
         ge=0,
+        le=_MOST_DAYS,
         description="how many days features are kept, of which speech can be rebuilt; publishing deletes a run's own",
     )
     report_days: int | None = Field(
-        None, ge=1, description="how many days a day's report and Data Docs are kept; if unset, as long as its calls"
+        None,
+        ge=1,
+        le=_MOST_DAYS,
+        description="how many days a day's report and Data Docs are kept; if unset, as long as its calls",
     )
     time_zone: str = Field("UTC", description="the IANA time zone whose calendar days are the call dates")
     model: str = Field(
         str(ROOT / "ser_model" / "models" / "research"), description="the folder of the classifier's model"
     )
-    golden_set: str | None = Field(
+    golden_set: Path | None = Field(
         None,
         description="a folder of one-channel WAV clips that watch_model scores again, to see that the model still says "
         "the same of them",
@@ -292,6 +302,7 @@ class Settings(StoreSettings):
     notify_days: int = Field(
         7,
         ge=0,
+        le=_MOST_DAYS,
         description="nights of call dates longer ago than so many days notify nobody, so that a backfill is quiet",
     )
     reports_link: str | None = Field(
@@ -311,7 +322,10 @@ class Settings(StoreSettings):
     partition_mb: int = Field(64, ge=1, description="recordings to a Spark partition, in MB of objects")
     batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
     replaced_files_grace_s: float = Field(
-        0.0, ge=0, description="seconds that replaced files stay after publication, for readers still on them"
+        0.0,
+        ge=0,
+        le=86_400,
+        description="seconds that replaced files stay after publication, for readers still on them",
     )
 
     @field_validator("time_zone", "records_time_zone")
@@ -323,13 +337,13 @@ class Settings(StoreSettings):
 
     @field_validator("contacts", "events", "surveys", "topics", "opt_outs")
     @classmethod
-    def _records_place(cls, place: str | None) -> str | None:
+    def _one_place_if_any(cls, place: str | None) -> str | None:
         return place and cls._one_place(place)
 
-    @field_validator("alert_rules")
+    @field_validator("alert_rules", "identity_key_file", "golden_set")
     @classmethod
-    def _rules_file(cls, path: Path) -> Path:
-        return ROOT / path.expanduser()
+    def _one_path(cls, path: Path | None) -> Path | None:
+        return path and ROOT / path.expanduser()
 
     @field_validator("logs")
     @classmethod
@@ -347,7 +361,7 @@ class Settings(StoreSettings):
     @field_validator("recordings")
     @classmethod
     def _recordings_in_s3(cls, location: str) -> str:
-        if not location.startswith("s3://") or location == "s3://":
+        if not _S3_PLACE.fullmatch(location):
             raise ValueError("expected s3://bucket or s3://bucket/prefix")
         return location.rstrip("/")
 
@@ -441,11 +455,19 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
         return kind(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = [
-            f"CALLMOOD_{str((problem['loc'] or ('coverage_degraded',))[0]).upper()}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise SettingsError("settings are missing or wrong (docs/configuration.md):\n  " + "\n  ".join(lines)) from None
+        lines = [_in_words(problem["loc"] or ("coverage_degraded",), problem["msg"]) for problem in error.errors()]
+    except NotJson as error:
+        # It says: error parsing value for field "queues" from source ...
+        field = str(error).partition('field "')[2].partition('"')[0]
+        lines = [_in_words((field,), "expected JSON, as the page shows it")]
+    raise SettingsError("settings are missing or wrong (docs/configuration.md):\n  " + "\n  ".join(lines))
+
+
+def _in_words(where: tuple[str | int, ...], message: str) -> str:
+    """Of what a setting is wrong: its variable, and, of one that holds others, where in it."""
+    name, *inside = map(str, where)
+    within = f" ({'.'.join(inside)})" if inside else ""
+    return f"CALLMOOD_{name.upper()}{within}: {message.removeprefix('Value error, ')}"
 
 
 @cache

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from jobs.command import EXIT_INTERRUPTED, call_date, exit_status, run_command, run_name
 from jobs.discretion import show_ids, start_logging
 from jobs.errors import JobError
 from jobs.settings import Settings, load_settings
 from jobs.staging import ALL_STEPS, RunStaging, StepMarker
 from jobs.storage import open_storage
 from schemas.errors import SchemaError
-
-EXIT_PERMANENT = 2
-EXIT_TRANSIENT = 75  # EX_TEMPFAIL of sysexits.h
 
 log = logging.getLogger("callmood")
 
@@ -67,8 +63,8 @@ def step_main(
 
     Returns
     -------
-    The exit status: 0 done, 2 failed for good, 75 failed but another try may help. The marker says the same,
-    and is what counts.
+    The exit status: 0 done, 2 failed for good, 75 failed but another try may help, 130 stopped. The marker says the
+    same, but of a stopped step, which leaves none; it is what counts.
     """
     assert step in ALL_STEPS  # noqa: S101 - a slip in our own code
     parser = argparse.ArgumentParser(
@@ -100,6 +96,9 @@ def step_main(
         staging.end(marker("done", counts=dict(counts)))
     except (JobError, SchemaError) as error:
         return _failed(marker("failed", reason=str(error), permanent=error.permanent), staging)
+    except KeyboardInterrupt:
+        log.error("%s was stopped; it may be started again", step)
+        return EXIT_INTERRUPTED
     except Exception as error:  # the marker must say that the step failed, whatever it was
         log.exception("%s failed unexpectedly", step)
         return _failed(marker("failed", reason=f"unexpected {type(error).__name__}; its log says where"), staging)
@@ -115,26 +114,6 @@ def _failed(marker: StepMarker, staging: RunStaging | None) -> int:
         except JobError as error:
             log.error("nor could the failure be recorded: %s", error)
     return exit_status(permanent=marker.permanent)
-
-
-def exit_status(*, permanent: bool) -> int:
-    """With what a command ends that failed: whether another try may help."""
-    return EXIT_PERMANENT if permanent else EXIT_TRANSIENT
-
-
-def call_date(text: str) -> date:
-    """Read a call date that was given as an argument."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date; expected YYYY-MM-DD") from None
-
-
-def run_name(text: str) -> str:
-    """A name that may become part of a path."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name; expected up to 64 letters, digits, '.', '_' and '-'")
-    return text
 
 
 def _in_words(counts: Mapping[str, float]) -> str:
@@ -166,4 +145,4 @@ def step_status(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(step_status())
+    run_command(step_status)

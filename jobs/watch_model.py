@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import JobError, ModelChanged, SettingsError
 from jobs.model import load_classifier
 from jobs.settings import Settings, load_settings
-from jobs.step import exit_status
 from jobs.storage import Storage, open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.course import DAYS_BEFORE
@@ -173,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.info("no golden set is scored: CALLMOOD_GOLDEN_SET names none")
         else:
             warehouse = open_storage(settings.warehouse, settings)
-            log.info("%s", watch_golden_set(Path(settings.golden_set), settings.model, warehouse).sentence)
+            log.info("%s", watch_golden_set(settings.golden_set, settings.model, warehouse).sentence)
     except JobError as error:
         log.error("%s", error)
         return exit_status(permanent=error.permanent)
@@ -181,4 +180,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,31 +11,36 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from jobs.command import run_command
 from jobs.errors import JobError
 from reporting.aggregates import ClassifierError, ReportingError, aggregate
-from reporting.sql import EXIT_USAGE, Session, add_warehouse_options, published_storage, show
+from reporting.sql import (
+    EXIT_USAGE,
+    Session,
+    add_day_options,
+    add_warehouse_options,
+    asked_days,
+    published_session,
+    show,
+)
 from reporting.surveys import silent_majority
 from reporting.why import price_of_waiting, recovery, why_it_moved
 from ser_model.classifier import ModelCard
 from ser_model.errors import SerModelError
 
 SHIPPED = Path(__file__).resolve().parent.parent / "ser_model" / "models" / "research"
-DAYS = 28
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what was asked for, or in one line why it cannot be had; the exit status."""
     arguments = _arguments(argv)
     try:
-        session = Session(published_storage(arguments))
-        if session.is_empty:
-            raise ReportingError("nothing is published there yet: make demo or make run DATE=YYYY-MM-DD does")
-        last = arguments.last or session.call_dates[-1]
-        rows = _rows(session, arguments, arguments.first or last - timedelta(days=DAYS - 1), last)
+        session = published_session(arguments)
+        rows = _rows(session, arguments, *asked_days(arguments, session))
     except (JobError, ReportingError, SerModelError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -104,12 +109,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("what", choices=("figures", "week", "price", "recovery", "silent"))
     parser.add_argument("--period", choices=("day", "week", "month"), default="week", help="of figures")
     parser.add_argument("--by", choices=("total", "queue", "team", "agent"), help="of figures and recovery")
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, help=f"default: {DAYS} days up to the last")
-    parser.add_argument("--to", dest="last", type=date.fromisoformat, help="default: the last published day")
+    add_day_options(parser)
     parser.add_argument("--model", type=Path, default=SHIPPED, help="the folder of the model whose error is put in")
     add_warehouse_options(parser)
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

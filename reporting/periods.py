@@ -47,8 +47,10 @@ class Period:
         ValueError
             Where it is none.
         """
-        expected = {"week": (r"(\d{4})-W(\d\d)", "YYYY-Www, such as 2026-W47"), "month": (r"(\d{4})-(\d\d)", "YYYY-MM")}
-        pattern, form = expected[kind]
+        pattern, form = {
+            "week": (r"(20\d\d)-W(\d\d)", "YYYY-Www, such as 2026-W47"),
+            "month": (r"(20\d\d)-(\d\d)", "YYYY-MM, such as 2026-11"),
+        }[kind]
         found = re.fullmatch(pattern, text)
         try:
             if found is None:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from jobs.errors import JobError
+from jobs.command import call_date, run_command
+from jobs.errors import JobError, NotPublished, SettingsError
 from jobs.settings import load_store_settings
 from jobs.storage import Storage, open_storage, storage_from_options
 from reporting.ready import READY, UnknownQuery
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json")
 MAX_ROWS = 40
+DAYS = 28
 _ALL = {**TABLES, LABELS.name: LABELS}
 EXIT_QUERY = 1
 EXIT_USAGE = 2
@@ -46,11 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Answer the query, or prompt for queries; the exit status."""
     arguments = _arguments(argv)
     try:
-        session = Session(published_storage(arguments))
+        session = published_session(arguments)
     except JobError as error:
         return _say(str(error), EXIT_USAGE)
-    if session.is_empty:
-        return _say("nothing is published there yet: make demo or make run DATE=YYYY-MM-DD does", EXIT_USAGE)
     query = " ".join(arguments.query).strip()
     if not query:
         return prompt(session, arguments.format)
@@ -84,11 +83,6 @@ class Session:
         self._duckdb = duckdb.connect(config={**settings, "TimeZone": "UTC"})
         self._snapshot: Snapshot | None = None
         self.refresh()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was published."""
-        return not self.call_dates
 
     @property
     def call_dates(self) -> list[date]:
@@ -161,14 +155,17 @@ def prompt(session: Session, style: str) -> int:
     if interactive:
         print(f"Tables: {', '.join(_ALL)}. End a query with ; or type .help")
     status = 0
-    for statement in _statements(interactive):
-        command, _, argument = statement.partition(" ")
-        if command in {".quit", ".exit"}:
-            break
-        if statement.startswith("."):
-            print(_describe(command, argument.strip()))
-        else:
-            status = answer(session, statement, style)
+    try:
+        for statement in _statements(interactive):
+            command, _, argument = statement.partition(" ")
+            if command in {".quit", ".exit"}:
+                break
+            if statement.startswith("."):
+                print(_describe(command, argument.strip()))
+            else:
+                status = answer(session, statement, style)
+    except UnicodeDecodeError:
+        return _say("what was typed is not UTF-8", EXIT_QUERY)
     return 0 if interactive else status
 
 
@@ -241,14 +238,27 @@ def _say(message: str, status: int) -> int:
     return status
 
 
-def published_storage(arguments: argparse.Namespace) -> Storage:
-    """Open the warehouse that `add_warehouse_options` lets one name, by default that of the settings."""
+def published_session(arguments: argparse.Namespace) -> Session:
+    """Open the warehouse that `add_warehouse_options` lets one name, by default that of the settings.
+
+    Raises
+    ------
+    JobError
+        Where it cannot be read, or nothing is published in it.
+    """
     if arguments.warehouse is None:
         settings = load_store_settings()
-        return open_storage(settings.warehouse, settings)
-    return storage_from_options(
-        {"location": arguments.warehouse, "endpoint": arguments.s3_endpoint, "region": arguments.s3_region}
-    )
+        storage = open_storage(settings.warehouse, settings)
+    else:
+        storage = storage_from_options(
+            {"location": arguments.warehouse, "endpoint": arguments.s3_endpoint, "region": arguments.s3_region}
+        )
+    session = Session(storage)
+    if not session.call_dates:
+        raise NotPublished(
+            f"nothing is published in {storage.location} yet: make demo or make run DATE=YYYY-MM-DD does"
+        )
+    return session
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -268,7 +278,26 @@ def add_warehouse_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--s3-region", default="us-east-1", help="with --warehouse: the bucket's region")
 
 
+def add_day_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which days an answer is of: `asked_days`."""
+    parser.add_argument("--from", dest="first", type=call_date, help=f"default: {DAYS} days up to the last")
+    parser.add_argument("--to", dest="last", type=call_date, help="default: the last published day")
+
+
+def asked_days(arguments: argparse.Namespace, session: Session) -> tuple[date, date]:
+    """The first and the last day that `add_day_options` lets one ask for.
+
+    Raises
+    ------
+    SettingsError
+        Where the first is after the last.
+    """
+    last = arguments.last or session.call_dates[-1]
+    first = arguments.first or last - timedelta(days=DAYS - 1)
+    if first > last:
+        raise SettingsError(f"the first day, {first}, is after the last, {last}")
+    return first, last
+
+
 if __name__ == "__main__":
-    # Whoever reads the answer may stop early, as head does.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(main())
+    run_command(main)

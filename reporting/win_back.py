@@ -11,25 +11,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import run_command
 from jobs.errors import JobError
 from jobs.opt_outs import OptOuts
 from jobs.settings import load_settings
 from jobs.storage import open_storage
 from jobs.suppressions import Suppressions
-from reporting.sql import EXIT_USAGE, Session, add_warehouse_options, published_storage, show
+from reporting.sql import EXIT_USAGE, add_day_options, add_warehouse_options, asked_days, published_session, show
 from schemas import definitions as d
 
 if TYPE_CHECKING:
     import duckdb
 
-DAYS: Final = 28
 BAD_REASONS: Final = ["sustained_anger", "escalated", "mood_fall", "low_satisfaction"]
 """A last call ended badly where it has one of these review reasons and mood_end is as low as a bad start's."""
 
@@ -40,18 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the customers, or in one line why they cannot be had; the exit status."""
     arguments = _arguments(argv)
     try:
-        session = Session(published_storage(arguments))
-        if session.is_empty:
-            sys.stderr.write("nothing is published there yet: make demo or make run DATE=YYYY-MM-DD does\n")
-            return EXIT_USAGE
+        session = published_session(arguments)
+        first, last = asked_days(arguments, session)
         excluded = _excluded() if arguments.warehouse is None else None
     except JobError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     if excluded is None:
         sys.stderr.write("--warehouse: no settings, so today's list of opt-outs is not asked\n")
-    last = arguments.last or session.call_dates[-1]
-    found = win_back(session.tables, arguments.first or last - timedelta(days=DAYS - 1), last, excluded)
+    found = win_back(session.tables, first, last, excluded)
     show(session.tables.from_arrow(found), arguments.format)
     return 0
 
@@ -98,11 +95,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m reporting.win_back", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, help=f"default: {DAYS} days up to the last")
-    parser.add_argument("--to", dest="last", type=date.fromisoformat, help="default: the last published day")
+    add_day_options(parser)
     add_warehouse_options(parser)
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SerModelError as error:
         print(f"{error.reason_code}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         # Who reads has read enough: the rest is neither printed nor done, so this is no success.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -159,7 +162,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     # One core makes segments while the others train.
     threads = max(1, (os.cpu_count() or 1) - 1)
-    parser.add_argument("--threads", type=int, default=threads, help=f"threads of torch (default: {threads})")
+    parser.add_argument("--threads", type=_positive, default=threads, help=f"threads of torch (default: {threads})")
     _add_corpora(parser)
 
 
@@ -172,6 +175,12 @@ def _add_corpora(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FOLDER",
         help=f"may be repeated; names: {', '.join(CORPORA)}",
     )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1 on")
+    return int(text)
 
 
 def _names(*known: str) -> Callable[[str], tuple[str, ...]]:

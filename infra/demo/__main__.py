@@ -25,6 +25,7 @@ from infra.demo.local_s3 import LocalS3, local_s3, upload_folder
 from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
 from infra.demo.summary import print_summary
 from infra.night import LocalAirflow, NightFailed, bars, run_night, unwind_on_signals
+from jobs.command import call_date
 from jobs.errors import JobError
 from jobs.layouts import Layouts, is_audio, local_date, read_layouts
 from jobs.settings import ROOT
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--recordings", type=Path, help="a folder of recordings, whose relative paths are the keys")
     parser.add_argument("--contacts", type=Path, help="contact records as JSON Lines")
-    parser.add_argument("--date", type=_date, help="the call date, YYYY-MM-DD")
+    parser.add_argument("--date", type=call_date, help="the call date, YYYY-MM-DD")
     parser.add_argument(
         "--layout",
         default="amazon-connect",
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unwind_on_signals()
     try:
         run(arguments, console)
-    except (DemoError, JobError, NightFailed) as error:
+    except (DemoError, JobError, NightFailed, OSError) as error:
         console.print(f"the demo failed: {error}")
         return 1
     except KeyboardInterrupt:
@@ -95,13 +96,6 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         warehouse=out / "warehouse",
         console=console,
     )
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; expected YYYY-MM-DD") from None
 
 
 @contextmanager

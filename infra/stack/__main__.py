@@ -45,6 +45,7 @@ from infra.stack.services import (
     prepare,
     services,
 )
+from jobs.command import call_date
 from jobs.errors import JobError
 from jobs.settings import ROOT, load_settings
 from jobs.storage import open_storage
@@ -93,10 +94,15 @@ class Stack:
         """What is recorded; nothing, where it was never started."""
         try:
             found = json.loads(self.state_file.read_text())
+            processes = {name: Started(**each) for name, each in found["processes"].items()}
+            return State(found["ports"], processes, found["switched_on"])
         except FileNotFoundError:
             return State()
-        processes = {name: Started(**each) for name, each in found["processes"].items()}
-        return State(found["ports"], processes, found["switched_on"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StackError(
+                f"{self.state_file} does not say what runs ({type(error).__name__}); give the folder that make up "
+                "wrote, STACK=folder, or end the stack's processes by hand and delete the file"
+            ) from None
 
     def write(self, state: State) -> None:
         """Record, as one change."""
@@ -282,17 +288,12 @@ def _ports(text: str) -> dict[str, int]:
     ports = {}
     for each in text.split(","):
         name, _, number = each.strip().partition("=")
-        if not number.isdigit():
-            raise argparse.ArgumentTypeError(f"{each!r} is no port; expected names and numbers: airflow=8090,s3=9100")
+        if name not in PORTS or not number.isdecimal() or not 0 < int(number) < 65_536:
+            raise argparse.ArgumentTypeError(
+                f"{each!r} is no port; expected numbers of {', '.join(PORTS)}, such as airflow=8090,s3=9100"
+            )
         ports[name] = int(number)
     return ports
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; expected DATE=YYYY-MM-DD") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -305,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("down", help="end everything")
     commands.add_parser("status", help="show what runs, and the nights")
     for name, meaning in (("sample-day", "upload the sample calls as a day"), ("trigger", "run the night of a day")):
-        commands.add_parser(name, help=meaning).add_argument("--date", type=_date, required=True)
+        commands.add_parser(name, help=meaning).add_argument("--date", type=call_date, required=True)
     arguments = parser.parse_args(argv)
     console = Console(markup=False, soft_wrap=True, highlight=False)
     stack = Stack(arguments.folder.absolute(), console)
@@ -329,8 +330,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HTTPError as error:
         console.print(f"Airflow refused: {error.code} {error.reason}")
         return 1
-    except URLError as error:
-        console.print(f"Airflow does not answer ({error.reason}): see make status")
+    except (URLError, TimeoutError) as error:
+        console.print(f"Airflow does not answer ({error}): see make status")
         return 1
     except KeyboardInterrupt:
         console.print("stopped")

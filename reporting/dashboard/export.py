@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from jobs.command import run_command
 from jobs.errors import JobError
 from jobs.labels import Labels
 from reporting.dashboard.places import Places, Recordings, RecordingUnreachable, add_arguments
@@ -116,4 +117,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -21,12 +21,13 @@ import pyarrow as pa
 import pytest
 
 from jobs import enrich_day, publish_tables, render_report, summarize_calls, validate_tables
+from jobs.command import EXIT_PERMANENT
 from jobs.identity import keyed_hash
 from jobs.layouts import open_layouts
 from jobs.records import read_day_records
 from jobs.settings import load_settings
 from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
-from jobs.step import EXIT_PERMANENT, step_main
+from jobs.step import step_main
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
 from schemas import STAGED_TABLES, TABLES, definitions

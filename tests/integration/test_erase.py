@@ -33,13 +33,13 @@ from test_enrich import (
 )
 
 from jobs import erase, person
+from jobs.command import EXIT_PERMANENT
 from jobs.enrich_day import plan
 from jobs.errors import RunWithdrawn
 from jobs.identity import keyed_hash
 from jobs.labels import Label, Labels
 from jobs.settings import load_settings
 from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
-from jobs.step import EXIT_PERMANENT
 from jobs.storage import LocalStorage
 from jobs.warehouse import DAY_TABLES
 from schemas import TABLES

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from sample_runs import figures, staged
 
 from jobs import due_days, plan_recordings, republish
+from jobs.command import EXIT_PERMANENT
 from jobs.errors import ErasedMeanwhile, NotRepublishable, SettingsError, ValidationFailed
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunSpec, RunStaging
-from jobs.step import EXIT_PERMANENT
 from jobs.storage import LocalStorage
 from jobs.suppressions import Suppressed
 from jobs.warehouse import DAY_TABLES, Snapshot, Warehouse

@@ -128,13 +128,15 @@ def test_what_runs_have_staged_goes_and_features_before_the_rest(place: Place) -
         place.staging(YOUNG, begun) for begun in ("20261121T013000Z", "20261120T050000Z", "20261114T050000Z")
     )
     settings = place.settings()
+    # What is in no folder of a day is not the jobs'.
+    place.storage("staging").write("lost+found/of/others", b"")
     assert [(each.what, each.run_id) for each in due(settings, NOW)] == [
         ("staging", days.run_id),
         ("features", hours.run_id),
     ]
     enforce(due(settings, NOW), settings)
     left = {file.path.removeprefix(f"{YOUNG}/").rpartition("/")[0] for file in place.storage("staging").files()}
-    assert left == {f"{now.run_id}/segments", f"{now.run_id}/plan", f"{hours.run_id}/plan"}
+    assert left == {f"{now.run_id}/segments", f"{now.run_id}/plan", f"{hours.run_id}/plan", "lost+found/of"}
     assert due(place.settings(staging_days=0, features_days=0), NOW)
 
 

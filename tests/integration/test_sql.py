@@ -93,7 +93,9 @@ def test_a_failed_query_says_so_in_one_line_and_its_status(published: Storage) -
 def test_nothing_published_is_one_line(tmp_path: Path) -> None:
     found = sql(LocalStorage(tmp_path / "none"), "select 1")
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "nothing is published there yet: make demo or make run DATE=YYYY-MM-DD does\n"
+    assert (
+        found.stderr == f"nothing is published in {tmp_path / 'none'} yet: make demo or make run DATE=YYYY-MM-DD does\n"
+    )
 
 
 REPLACED_MEANWHILE = """

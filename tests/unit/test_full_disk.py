@@ -16,10 +16,11 @@ import pyarrow as pa
 import pytest
 
 from jobs import extract_features
+from jobs.command import EXIT_TRANSIENT
 from jobs.errors import StepOrderError, StorageError
 from jobs.extract_features import Recording, _extract
 from jobs.staging import RunStaging, StepMarker
-from jobs.step import EXIT_TRANSIENT, StepContext, step_main
+from jobs.step import StepContext, step_main
 from jobs.storage import LocalStorage
 from schemas.staging import CALL_AUDIO, PLAN
 from tests.integration.test_poison import Store, task_of

@@ -43,6 +43,13 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+@pytest.mark.parametrize("wrong", ["", "6", "25:00", "06:00+02:00"])
+def test_what_is_no_hour_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        heartbeat.main(["--by", wrong])
+    assert f"{wrong!r} is no hour; expected HH:MM" in capsys.readouterr().err
+
+
 def test_it_alarms_when_the_last_published_day_stands_still(settings: Settings) -> None:
     warehouse = Warehouse(LocalStorage(settings.warehouse))
     for day in (date(2026, 11, 18), date(2026, 11, 19)):

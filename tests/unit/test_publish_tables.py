@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 from jobs import publish_tables
+from jobs.command import EXIT_PERMANENT, EXIT_TRANSIENT
 from jobs.day_lock import DayLock
 from jobs.errors import ReconciliationError, SettingsError
 from jobs.publish_tables import run_figures
 from jobs.settings import ROOT
 from jobs.staging import STEPS, Basis, RunSpec, RunStaging, StepMarker
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
 from schemas import STAGED_TABLES, TABLES

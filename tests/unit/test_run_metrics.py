@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from jobs import run_metrics
+from jobs.command import EXIT_PERMANENT
 from jobs.run_metrics import METRICS
 from jobs.settings import ROOT
 from jobs.staging import StepMarker
-from jobs.step import EXIT_PERMANENT
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
 from tests.integration.sample_runs import figures, staged

@@ -67,11 +67,30 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"batch_size": 0}, "CALLMOOD_BATCH_SIZE"),
         ({"settings_file": "none.yaml"}, "CALLMOOD_SETTINGS_FILE"),
         ({"s3_endpoint": "localhost:9000"}, "CALLMOOD_S3_ENDPOINT"),
+        ({"recordings": "s3:///prefix"}, "CALLMOOD_RECORDINGS"),
+        ({"staging": ""}, "CALLMOOD_STAGING: expected s3://bucket/prefix or the path of a folder"),
+        ({"warehouse": "s3://"}, "CALLMOOD_WAREHOUSE: expected s3://bucket/prefix or the path of a folder"),
+        ({"reports": "gs://bucket"}, "CALLMOOD_REPORTS: expected s3://bucket/prefix or the path of a folder"),
+        ({"retention_days": {"calls": 10**9}}, r"CALLMOOD_RETENTION_DAYS \(calls\): "),
+        ({"staging_days": 10**9}, "CALLMOOD_STAGING_DAYS"),
+        ({"features_days": 10**9}, "CALLMOOD_FEATURES_DAYS"),
+        ({"report_days": 10**9}, "CALLMOOD_REPORT_DAYS"),
+        ({"notify_days": 10**9}, "CALLMOOD_NOTIFY_DAYS"),
+        ({"replaced_files_grace_s": float("inf")}, "CALLMOOD_REPLACED_FILES_GRACE_S"),
+        ({"queues": {"Sales": {"coverage": 0.8}}}, r"CALLMOOD_QUEUES \(Sales\.coverage\): "),
     ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load_settings(**{**GIVEN, **wrong})
+
+
+@pytest.mark.parametrize("name", ["RETENTION_DAYS", "QUEUES", "CONTACT_COLUMNS"])
+def test_a_variable_that_is_no_json_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"CALLMOOD_{name}", "{'Sales': secret}")
+    with pytest.raises(SettingsError, match=f"CALLMOOD_{name}: expected JSON") as refused:
+        load_settings(**GIVEN)
+    assert "secret" not in str(refused.value)
 
 
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
@@ -113,8 +132,10 @@ def test_a_file_that_is_no_settings_is_refused_in_words(tmp_path: Path, content:
 
 
 def test_a_relative_path_is_the_same_place_in_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = load_settings(**GIVEN, contacts="records/%Y.jsonl")
+    given = {**GIVEN, "contacts": "records/%Y.jsonl", "identity_key_file": "key", "golden_set": "clips"}
+    here = load_settings(**given)
     monkeypatch.chdir(tmp_path)
-    assert load_settings(**GIVEN, contacts="records/%Y.jsonl") == here
+    assert load_settings(**given) == here
+    assert (here.identity_key_file, here.golden_set) == (ROOT / "key", ROOT / "clips")
     assert Path(here.staging) == ROOT / "st"
     assert load_settings(**{**GIVEN, "staging": "s3://b/st"}).staging == "s3://b/st"

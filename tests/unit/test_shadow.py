@@ -233,7 +233,6 @@ def test_a_candidate_scores_the_days_recordings_and_nothing_published_changes(
     [
         (str(DAY), "no-model", "plan_recordings: "),
         (str(DAY - timedelta(1)), "no-model", "2026-11-19 was never published, so there is nothing to compare with"),
-        ("yesterday", "no-model", "expected a call date as YYYY-MM-DD"),
     ],
 )
 def test_what_cannot_be_compared_is_said(

@@ -318,12 +318,23 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert stack.read() == state
 
 
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"ports": {}, "processes": {"s3": 1}, "switched_on": true}'])
+def test_a_damaged_record_is_an_error_in_words(tmp_path: Path, record: str) -> None:
+    stack = Stack(tmp_path, Console())
+    stack.state_file.write_text(record)
+    with pytest.raises(StackError, match=r"stack\.json does not say what runs .*STACK=folder"):
+        stack.read()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["up", "--ports", "s3"], "'s3' is no port; expected names and numbers: airflow=8090,s3=9100"),
-        (["sample-day", "--date", ""], "'' is no date; expected DATE=YYYY-MM-DD"),
-        (["trigger", "--date", "yesterday"], "'yesterday' is no date; expected DATE=YYYY-MM-DD"),
+        (["up", "--ports", "s3"], "'s3' is no port; expected numbers of "),
+        (["up", "--ports", "s3=0"], "'s3=0' is no port"),
+        (["up", "--ports", "airflow=8090,s3=65536"], "'s3=65536' is no port"),
+        (["up", "--ports", "database=5432"], "'database=5432' is no port"),
+        (["sample-day", "--date", ""], "'' is no date; expected YYYY-MM-DD"),
+        (["trigger", "--date", "yesterday"], "'yesterday' is no date; expected YYYY-MM-DD"),
     ],
 )
 def test_arguments_that_are_none(

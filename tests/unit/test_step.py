@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs.command import EXIT_PERMANENT, EXIT_TRANSIENT
 from jobs.errors import SettingsError, StorageError
 from jobs.staging import STEPS, RunSpec, RunStaging, StepMarker
-from jobs.step import EXIT_PERMANENT, EXIT_TRANSIENT, StepContext, step_main, step_status
+from jobs.step import StepContext, step_main, step_status
 from jobs.storage import LocalStorage
 from schemas.errors import TableSchemaError
 

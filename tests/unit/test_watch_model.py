@@ -15,8 +15,8 @@ import soundfile
 from small_models import WEIGHTS, network, write_model
 
 from jobs import watch_model
+from jobs.command import EXIT_PERMANENT
 from jobs.errors import ModelChanged, SettingsError
-from jobs.step import EXIT_PERMANENT
 from jobs.storage import LocalStorage
 from jobs.watch_model import Golden, watch_golden_set
 from reporting.drift import Profile
