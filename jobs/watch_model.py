@@ -99,6 +99,8 @@ def watch_golden_set(folder: Path, model: str, warehouse: Storage) -> Golden:
         Where the folder has no clip that can be scored, or the model cannot be loaded.
     ModelChanged
         Where the model finds other emotions than it did itself.
+    DamagedFile
+        Where what was kept of the set cannot be read.
     """
     classifier = load_classifier(model)
     model_id = classifier.card.model_id
@@ -150,7 +152,8 @@ def _heard(folder: Path, classifier: Classifier) -> Emotions:
         log.warning("%d clips of the golden set cannot be scored", failed)
     if not heard:
         raise SettingsError(
-            "CALLMOOD_GOLDEN_SET: found no clip that can be scored; expected a folder of one-channel WAV files"
+            f"CALLMOOD_GOLDEN_SET: found no clip that can be scored in {folder}; expected a folder of one-channel WAV "
+            "files"
         )
     return heard
 

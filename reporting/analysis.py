@@ -25,6 +25,7 @@ from reporting.sql import (
     add_warehouse_options,
     asked_days,
     published_session,
+    reading,
     show,
 )
 from reporting.surveys import silent_majority
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     try:
         session = published_session(arguments)
-        rows = _rows(session, arguments, *asked_days(arguments, session))
+        with reading():
+            rows = _rows(session, arguments, *asked_days(arguments, session))
     except (JobError, ReportingError, SerModelError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE

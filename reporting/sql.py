@@ -14,11 +14,12 @@ import csv
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from jobs.command import call_date, run_command
-from jobs.errors import JobError, NotPublished, SettingsError
+from jobs.errors import JobError, NotPublished, SettingsError, StorageError
 from jobs.settings import load_store_settings
 from jobs.storage import Storage, open_storage, storage_from_options
 from reporting.ready import READY, UnknownQuery
@@ -276,6 +277,26 @@ def add_warehouse_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warehouse", help="a folder or s3://bucket/prefix, instead of the setting")
     parser.add_argument("--s3-endpoint", default="", help="for --warehouse: the server where it is not AWS")
     parser.add_argument("--s3-region", default="us-east-1", help="with --warehouse: the bucket's region")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Say what DuckDB says of tables that cannot be read as the error of a storage.
+
+    Raises
+    ------
+    StorageError
+        Where a file is damaged, or has gone since the session looked.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise StorageError(
+            f"the published tables cannot be read ({reason}); where a day was replaced meanwhile, ask again"
+        ) from None
 
 
 def add_day_options(parser: argparse.ArgumentParser) -> None:

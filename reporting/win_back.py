@@ -24,7 +24,15 @@ from jobs.opt_outs import OptOuts
 from jobs.settings import load_settings
 from jobs.storage import open_storage
 from jobs.suppressions import Suppressions
-from reporting.sql import EXIT_USAGE, add_day_options, add_warehouse_options, asked_days, published_session, show
+from reporting.sql import (
+    EXIT_USAGE,
+    add_day_options,
+    add_warehouse_options,
+    asked_days,
+    published_session,
+    reading,
+    show,
+)
 from schemas import definitions as d
 
 if TYPE_CHECKING:
@@ -43,12 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = published_session(arguments)
         first, last = asked_days(arguments, session)
         excluded = _excluded() if arguments.warehouse is None else None
+        with reading():
+            found = win_back(session.tables, first, last, excluded)
     except JobError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     if excluded is None:
         sys.stderr.write("--warehouse: no settings, so today's list of opt-outs is not asked\n")
-    found = win_back(session.tables, first, last, excluded)
     show(session.tables.from_arrow(found), arguments.format)
     return 0
 

@@ -16,7 +16,7 @@ from small_models import WEIGHTS, network, write_model
 
 from jobs import watch_model
 from jobs.command import EXIT_PERMANENT
-from jobs.errors import ModelChanged, SettingsError
+from jobs.errors import DamagedFile, ModelChanged, SettingsError
 from jobs.storage import LocalStorage
 from jobs.watch_model import Golden, watch_golden_set
 from reporting.drift import Profile
@@ -83,8 +83,16 @@ def test_a_model_that_contradicts_itself_is_an_error(golden: Path, tmp_path: Pat
     assert watch_golden_set(golden, model, warehouse).model_before is None
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"1", b"\xff"])
+def test_a_damaged_record_of_the_set_is_named(golden: Path, tmp_path: Path, content: bytes) -> None:
+    warehouse = LocalStorage(tmp_path / "warehouse")
+    warehouse.write("_golden/other.json", content)
+    with pytest.raises(DamagedFile, match=r"_golden/other\.json is damaged.* restore it"):
+        watch_golden_set(golden, str(write_model(tmp_path / "model")), warehouse)
+
+
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="CALLMOOD_GOLDEN_SET: found no clip"):
+    with pytest.raises(SettingsError, match=f"CALLMOOD_GOLDEN_SET: found no clip that can be scored in {tmp_path}"):
         watch_golden_set(tmp_path, str(write_model(tmp_path / "model")), LocalStorage(tmp_path / "warehouse"))
 
 

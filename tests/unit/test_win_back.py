@@ -12,6 +12,7 @@ import pytest
 import simulated
 
 from jobs.storage import LocalStorage
+from reporting.sql import EXIT_USAGE
 from reporting.win_back import main, win_back
 
 LAST = date(2026, 11, 20)
@@ -113,3 +114,11 @@ def test_today_s_list_of_opt_outs_is_heeded(
         monkeypatch.setenv(f"CALLMOOD_{name.upper()}", value)
     assert main(["--format", "csv"]) == 0
     assert capsys.readouterr().out.splitlines() == [line for line in lines if not line.startswith(one)]
+
+
+def test_a_table_that_cannot_be_read_is_said_in_a_line(warehouse: str, capsys: pytest.CaptureFixture[str]) -> None:
+    next(Path(warehouse).glob("calls/**/*.parquet")).unlink()
+    assert main(["--warehouse", warehouse, "--from", str(LAST - timedelta(27))]) == EXIT_USAGE
+    said = capsys.readouterr().err
+    assert said.startswith("the published tables cannot be read (")
+    assert said.count("\n") == 1
