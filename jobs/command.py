@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -43,8 +44,11 @@ def run_name(text: str) -> str:
 def run_command(main: Callable[[], int]) -> NoReturn:
     """End this process as a command's ``main`` says, and in one line, not a traceback, where it was stopped.
 
-    Whoever reads the answer may stop early, as ``head`` does: then nothing is said.
+    Whoever reads the answer may stop early, as ``head`` does: then nothing is said. What the terminal has no letter for
+    is written as its escape.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = main()
         sys.stdout.flush()

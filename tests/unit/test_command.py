@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from datetime import date
@@ -60,3 +61,10 @@ def test_how_a_command_ends(main: str, status: int, says: str) -> None:
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (status, says)
+
+
+def test_what_the_terminal_has_no_letter_for_is_escaped() -> None:
+    code = "from jobs.command import run_command; run_command(lambda: print('M\u00fcnchen') or 0)"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "M\\xfcnchen\n")
