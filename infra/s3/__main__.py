@@ -309,6 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="take AWS_ACCESS_KEY_ID (account:user) and AWS_SECRET_ACCESS_KEY instead of FOLDER/credentials",
     )
     options = parser.parse_args(arguments)
+    if not 0 <= options.port < 65_536:
+        parser.error(f"--port: {options.port} is no port; expected a number up to 65535")
     os.umask(0o077)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, _end)

@@ -21,7 +21,10 @@ FIRST_PORT, TRIED_PORTS = 8501, 50
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the places, choose a port, and become Streamlit's process; the exit status where that cannot be."""
-    given = parser().parse_args(argv)
+    arguments = parser()
+    given = arguments.parse_args(argv)
+    if given.out is not None and not Path(given.out).expanduser().is_dir():
+        arguments.error(f"--out: {given.out} is no folder; expected what make demo wrote")
     places = places_of(given)
     try:
         Places.of(places)
@@ -42,9 +45,16 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m reporting.dashboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--out", metavar="FOLDER", help="the output folder of make demo: its tables and sample calls")
-    made.add_argument("--port", type=int, help=f"default: the first free one from {FIRST_PORT} on")
+    made.add_argument("--port", type=port_number, help=f"default: the first free one from {FIRST_PORT} on")
     add_arguments(made)
     return made
+
+
+def port_number(text: str) -> int:
+    """A port that one can listen on."""
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to 65535")
+    return int(text)
 
 
 def places_of(given: argparse.Namespace) -> list[str]:

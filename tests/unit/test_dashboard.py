@@ -376,6 +376,22 @@ def test_what_cannot_be_had_is_left_out_and_counted(tables: Tables, labels: Labe
 # Starting
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "0"], "'0' is no port; expected a number from 1 to 65535"),
+        (["--port", "65536"], "'65536' is no port"),
+        (["--out", "no-such-folder"], "--out: no-such-folder is no folder; expected what make demo wrote"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_before_anything_starts(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        launcher.main(arguments)
+    assert says in capsys.readouterr().err
+
+
 def test_a_free_port_is_found() -> None:
     with socket.socket() as taken:
         try:
