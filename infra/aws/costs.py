@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 CALL_S = 300.0
 """A call of the model: five minutes."""
@@ -57,6 +59,7 @@ SENTIMENT = Price(
 PRICES = (VCPU, MEMORY, EC2, GETS, PUTS, LENS, TRANSCRIBE, SPEECH, SENTIMENT)
 
 EXECUTOR_GB_A_CORE, DRIVER_CORES, DRIVER_GB, FIRST_EXECUTOR_CORES = 3, 2, 5, 4  # infra/spark/emr-serverless.conf
+PARTITION_MB: int = Settings.model_fields["partition_mb"].default
 EMR_CORES = 64  # infra/aws/callmood.yaml, MaximumCpu
 EC2_CORES = 16
 CHARACTERS_A_CALL_HOUR = 48_000  # 150 words a minute of five letters and a space, less the silences
@@ -137,7 +140,7 @@ class Night:
         """How many files each staged table of segments has: one a part of the plan."""
         return max(1, -(-round(self.hours * MB_A_CALL_HOUR) // partition_mb))
 
-    def s3_usd(self, partition_mb: int = 64) -> float:
+    def s3_usd(self, partition_mb: int = PARTITION_MB) -> float:
         """Requests: a GET a recording, and of each of three staged files writing, reading and publishing."""
         files = 3 * self.files(partition_mb)
         return (self.calls + 4 * files) / 1000 * GETS.usd + files * (REQUESTS_A_FILE + 1) / 1000 * PUTS.usd
@@ -165,7 +168,6 @@ class Night:
         return {
             "plan_recordings": measured.fixed_s["plan_recordings"] + measured.planned_object_s * self.calls,
             **spread,
-            "classify: the driver looks at each staged file": files * GETS_A_FOOTER * REQUEST_S,
             **alone,
             "publish: files are checked and copied": files * (GETS_A_FOOTER + REQUESTS_A_COPY) * REQUEST_S / PUBLISHERS,
         }
@@ -196,14 +198,14 @@ def page(measured: Measured) -> str:
             _PRICES.format(as_of=AS_OF),
             _table(["what", "USD", "per", "page"])
             + "".join(_row(p.what, f"{p.usd:g}", p.unit, p.page) for p in PRICES),
-            _A_NIGHT,
+            _A_NIGHT.format(partition_mb=PARTITION_MB),
             _table(
                 ["calls", "call hours", "core hours", "EMR Serverless", "or EC2", "S3 requests", *million.others_usd()]
             )
             + "".join(_night_row(night) for night in sizes),
             _NOT_COUNTED,
             _MILLION.format(hours=million.hours, core_hours=million.core_hours, largest=measured.largest_h),
-            *(_durations(million, partition_mb) for partition_mb in (64, 1024)),
+            *(_durations(million, partition_mb) for partition_mb in (PARTITION_MB, 1024)),
             _breaks(million),
         ]
     )
@@ -228,11 +230,11 @@ def _durations(night: Night, partition_mb: int) -> str:
 
 def _breaks(night: Night) -> str:
     lines = _table(["share of a limit that is taken while recordings are read", "10 cores", "50 cores", "200 cores"])
-    for partition_mb in (64, 1024):
+    for partition_mb in (PARTITION_MB, 1024):
         columns = [night.loads(cores, partition_mb) for cores in (10, 50, 200)]
         for name in columns[0]:
             lines += _row(f"{name}; parts of {partition_mb} MB", *(f"{each[name]:.1%}" for each in columns))
-    cores = 10 / night.loads(10, 64)[next(iter(night.loads(10, 64)))]
+    cores = 10 / night.loads(10, PARTITION_MB)[next(iter(night.loads(10, PARTITION_MB)))]
     return f"### Limits\n\n{lines}\n{_FIRST.format(cores=cores, gets=GET_A_S)}"
 
 
@@ -273,7 +275,7 @@ _A_NIGHT = """\
   executor of 4 cores, for what the steps take at all.
 - **EC2**: one machine of 16 cores, for core hours / 16 and what the steps take at all. At a million calls that is
   hours; several machines cost the same.
-- **S3 requests**: a GET a recording; writing, reading and publishing three staged files a part of 64 MB.
+- **S3 requests**: a GET a recording; writing, reading and publishing three staged files a part of {partition_mb} MB.
 - **Contact Lens, Transcribe, Azure**: the same minutes at the price of the first minute of a month; with volume they
   get cheaper. Azure is batch transcription, and the sentiment of 48,000 characters a call hour.
 """
@@ -296,14 +298,11 @@ was measured: 30 ms a small request to S3, 200 tasks a second started by Spark's
 _FIRST = """\
 ### What breaks first
 
-1. **The number of parts, before the cores.** Of each part there is a staged file at which the driver looks, one after
-   the other, before classify_emotions starts, and which publishing checks and copies, eight at once. With parts of
-   64 MB that alone takes longer than the computing on 50 cores, and more cores do not shorten it. Set
-   `CALLMOOD_PARTITION_MB=1024` (not tried at that size here).
-2. **Then the steps that are one process.** On 200 cores `validate_tables` takes longer than the computing. Its memory,
+1. **The steps that are one process.** On 200 cores `validate_tables` takes longer than the computing. Its memory,
    and that of the driver, which holds a row a recording, were measured for small days only: the next thing to try.
-3. **Spark's driver**: with parts of 64 MB, 200 cores ask for more tasks than it is assumed to start.
-4. **S3's GETs** come last: about {cores:,.0f} cores read the recordings of one prefix at {gets:,} a second.
+2. **The number of parts.** Of each part there are staged files which publishing checks and copies, eight at once; more
+   cores do not shorten it. `CALLMOOD_PARTITION_MB=1024` has a quarter of them (not tried at that size here).
+3. **S3's GETs** come last: about {cores:,.0f} cores read the recordings of one prefix at {gets:,} a second.
 """
 
 
