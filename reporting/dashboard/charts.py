@@ -141,7 +141,7 @@ def timeline(segments: pd.DataFrame, duration_s: float) -> Drawn:
                 "says:N",
                 title=None,
                 scale=alt.Scale(domain=present, range=[_COLORS[name] for name in present]),
-                legend=alt.Legend(orient="top"),
+                legend=alt.Legend(orient="top", columns=4),  # a phone has no room for more
             ),
             opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.35)),
             tooltip=[

@@ -16,7 +16,7 @@ from reporting.dashboard.playback import heard_piece
 from reporting.dashboard.sampling import Drawn, draw
 from reporting.dashboard.shared import Chosen, labels, tables
 from reporting.judgements import FEWEST, NOT_YET, measure, of_model
-from reporting.words import percent
+from reporting.words import count, percent
 from ser_model.taxonomy import MOOD
 
 KEYS = {
@@ -139,7 +139,7 @@ def _measured() -> None:
     found = labels().read()
     for model_id in sorted(found["model_id"].unique().to_pylist(), reverse=True):
         measured = measure(of_model(found, model_id))
-        st.markdown(f"**Model {model_id}**, {measured.judged} segments judged")
+        st.markdown(f"**Model {model_id}**, {count(measured.judged, 'segment')} judged")
         for sentence in measured.sentences:
             st.markdown(f"- {sentence}")
     if not found.num_rows:

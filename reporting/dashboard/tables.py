@@ -147,8 +147,7 @@ class Tables(Session):
         Of each group: key, calls, index_mean with its interval (`Mean.of_customers`, as ``make figures`` has it) and
         shares. What may not be shown is NaN, in `suppressed` groups.
         """
-        where, values = chosen.where("calls")
-        found = self.rows(_period_query(where), [chosen.first, chosen.last, *values])
+        found: pd.DataFrame = self._asked(lambda: self._period_rows(chosen))
         sums = zip(*(found[name] for name in _CUSTOMER_SUMS), strict=True)
         means = [Mean.of_customers(CustomerSums(*each)) for each in sums]
         bounds = [(mean.mean, mean.low, mean.high) for mean in means]
@@ -164,6 +163,15 @@ class Tables(Session):
         nothing = pd.Series({"calls": 0, **dict.fromkeys(FIGURES)})
         total = shown["total"].iloc[0] if len(shown["total"]) else nothing
         return PeriodFigures(total, shown["day"], shown["queue"], shown["team"], shown["hour"])
+
+    def _period_rows(self, chosen: Filter) -> pd.DataFrame:
+        # A table takes a fifth less time than the same as a part of one query.
+        where, values = chosen.where("calls")
+        self._duckdb.execute(_period_of(where), [chosen.first, chosen.last, *values])
+        try:
+            return self._duckdb.execute(_figures_of_period()).df()
+        finally:
+            self._duckdb.execute("drop table period")
 
     def topics(self, chosen: Filter) -> Topics:
         """Which subjects bring up which emotions; `reporting.topics.topics` of the calls chosen."""
@@ -305,8 +313,23 @@ class Tables(Session):
         return str(keys.iloc[0]) if len(keys) else None
 
 
-def _period_query(where: str) -> str:
-    """Ask for each scope's groups: what `CustomerSums` needs, first summed by customer, and shares.
+def _period_of(where: str) -> str:
+    """Take what figures need of the calls chosen."""
+    # Of a customer's key its hash: summing by 64 bits takes a fraction of the time that summing by the text takes.
+    return f"""
+    create or replace temp table period as
+    select calls.call_date, coalesce(calls.queue, '{NONE}') as queue, coalesce(calls.team, '{NONE}') as team,
+        contacts.local_hour, hash(coalesce(contacts.customer_key, calls.contact_id)) as customer,
+        calls.satisfaction_index::double as index, calls.negative_share, calls.escalated::int as escalated,
+        calls.recovered::int as recovered
+    from calls left join contacts on contacts.call_date = calls.call_date
+        and contacts.contact_id = calls.contact_id and contacts.call_date between ? and ?
+    where {where}
+    """  # noqa: S608 - our own names; values are bound
+
+
+def _figures_of_period() -> str:
+    """Ask for each scope's groups: what `CustomerSums` needs, and shares.
 
     Shares are those of satisfaction_daily: negative speech of the calls with an index, the others of all calls.
     """
@@ -329,23 +352,12 @@ def _period_query(where: str) -> str:
         from period where {key} is not null group by {key}"""  # noqa: S608 - our own names
         for scope, key in _KEYS.items()
     )
-    # Of a customer's key its hash: summing by 64 bits takes a fraction of the time that summing by the text takes.
     return f"""
-    with period as materialized (
-        select calls.call_date, coalesce(calls.queue, '{NONE}') as queue, coalesce(calls.team, '{NONE}') as team,
-            contacts.local_hour, hash(coalesce(contacts.customer_key, calls.contact_id)) as customer,
-            calls.satisfaction_index::double as index, calls.negative_share, calls.escalated::int as escalated,
-            calls.recovered::int as recovered
-        from calls left join contacts on contacts.call_date = calls.call_date
-            and contacts.contact_id = calls.contact_id and contacts.call_date between ? and ?
-        where {where}
-    ),
-    shares as ({shares}),
-    customers as ({customers})
+    with shares as ({shares}), customers as ({customers})
     select scope, key, calls, coalesce(indexed, 0) as indexed, coalesce(total, 0) as total, customers, n_squares,
         total_squares, products, negative_share, escalated_share, recovered_share
     from shares left join customers using (scope, key) order by scope, key
-    """  # noqa: S608 - our own names; values are bound
+    """  # noqa: S608 - our own names
 
 
 def suppressed(calls: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
