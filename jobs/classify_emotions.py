@@ -7,7 +7,6 @@ writes the day's ``emotion_log``, ready to be published. A day of one file is cl
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import run_command
 from jobs.errors import StepOrderError
 from jobs.extract_features import FEATURE_HASH
 from jobs.model import load_classifier
@@ -194,4 +194,4 @@ if __name__ == "__main__":
     # By its module's name, so that Spark's workers import what they run instead of being sent its code.
     from jobs import classify_emotions
 
-    sys.exit(step_main("classify_emotions", classify_emotions.run, __doc__))
+    run_command(lambda: step_main("classify_emotions", classify_emotions.run, __doc__))

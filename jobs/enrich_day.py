@@ -9,7 +9,6 @@ recording and needs none to be there: what was heard in them stands in the publi
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import run_command
 from jobs.contacts import contact_day
 from jobs.errors import NotEnrichable
 from jobs.layouts import MAX_DAYS_AFTER, Layouts, open_layouts, utc_dates
@@ -349,4 +349,4 @@ def _sorted(table: Table, rows: pa.Table) -> pa.Table:
 
 
 if __name__ == "__main__":
-    sys.exit(step_main(STEP, run, __doc__))
+    run_command(lambda: step_main(STEP, run, __doc__))

@@ -7,7 +7,6 @@ calls that are left. Whose rows go is told by the list alone: no id is given to 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.command import run_command
 from jobs.enrich_day import last_publication, plan, restore_emotion_log
 from jobs.settings import Settings, code_version
 from jobs.staging import Basis, RunSpec, RunStaging
@@ -111,4 +111,4 @@ def _add_up(staging: RunStaging, before: pa.Table, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(step_main(STEP, run, __doc__))
+    run_command(lambda: step_main(STEP, run, __doc__))

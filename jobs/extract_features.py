@@ -14,7 +14,6 @@ import io
 import logging
 import multiprocessing
 import signal
-import sys
 import tempfile
 import time
 from collections import deque
@@ -31,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import urllib3.exceptions
 
+from jobs.command import run_command
 from jobs.discretion import of
 from jobs.errors import JobError, StorageAccessDenied, StorageError
 from jobs.model import load_classifier
@@ -462,4 +462,4 @@ if __name__ == "__main__":
     # By its module's name, so that Spark's workers import what they run instead of being sent its code.
     from jobs import extract_features
 
-    sys.exit(step_main("extract_features", extract_features.run, __doc__))
+    run_command(lambda: step_main("extract_features", extract_features.run, __doc__))

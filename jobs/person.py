@@ -201,15 +201,25 @@ class StagedRows:
 def staged_rows(storage: Storage) -> Iterator[StagedRows]:
     """Every Parquet file that any attempt of any run has staged, committed or not."""
     for file in storage.files():
-        day, _, below = file.path.partition("/")
-        run_id, _, name = below.partition("/")
-        if not name.endswith(".parquet"):
+        day = day_of(file.path)
+        run_id, _, name = file.path.partition("/")[2].partition("/")
+        if day is None or not name.endswith(".parquet"):
             continue
         rows = None
         # A task that died, or is still writing, leaves a file without its end.
         with suppress(pa.ArrowInvalid), storage.open_input(file.path) as source, pq.ParquetFile(source) as parquet:
             rows = parquet.read([each for each in _IDENTIFYING if each in parquet.schema_arrow.names])
-        yield StagedRows((date.fromisoformat(day), run_id), name.partition("/")[0], rows)
+        yield StagedRows((day, run_id), name.partition("/")[0], rows)
+
+
+def day_of(path: str) -> date | None:
+    """The day whose folder a file of staging or of reports lies in; None of what others have put there."""
+    folder = path.partition("/")[0]
+    try:
+        day = date.fromisoformat(folder)
+    except ValueError:
+        return None
+    return day if folder == day.isoformat() else None
 
 
 # Disclosure

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.alert_rules import load_rules
+from jobs.command import run_command
 from jobs.contacts import ContactRecord, contact_day
 from jobs.identity import keyed_hash
 from jobs.layouts import Layout, Layouts, RecordingKey, is_audio, local_date, open_layouts, utc_dates
@@ -437,4 +437,4 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(step_main("plan_recordings", run, __doc__, add_arguments=_add_arguments))
+    run_command(lambda: step_main("plan_recordings", run, __doc__, add_arguments=_add_arguments))

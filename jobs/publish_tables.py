@@ -9,7 +9,6 @@ Adds up what the run's other steps staged; knows nothing of how the warehouse is
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from jobs.command import run_command
 from jobs.coverage import judge, usual_volumes, volumes
 from jobs.errors import CoverageTooLow, DayWouldBeEmptied, ReconciliationError, SettingsError
 from jobs.model import model_folder
@@ -180,4 +180,4 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

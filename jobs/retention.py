@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
+from operator import itemgetter
 
 from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import DayLocked, JobError
 from jobs.labels import Labels
-from jobs.person import Person, staged_rows
+from jobs.person import Person, day_of, staged_rows
 from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
 from jobs.storage import Storage, StoredFile, open_storage
@@ -114,13 +115,13 @@ def begun_at(call_date: date, run_id: str) -> datetime:
 
 
 def _by_run(storage: Storage) -> Iterator[tuple[tuple[date, str], list[StoredFile]]]:
-    def run(file: StoredFile) -> tuple[date, str]:
-        day, run_id, _ = file.path.split("/", 2)
-        return date.fromisoformat(day), run_id
-
-    of_runs = [file for file in storage.files() if file.path.count("/") >= 2 and _is_date(file.path.partition("/")[0])]
-    for key, files in groupby(of_runs, key=run):
-        yield key, list(files)
+    of_runs = [
+        ((day, file.path.split("/")[1]), file)
+        for file in storage.files()
+        if file.path.count("/") >= 2 and (day := day_of(file.path)) is not None
+    ]
+    for run, files in groupby(of_runs, key=itemgetter(0)):
+        yield run, [file for _, file in files]
 
 
 def _reports(storage: Storage, settings: Settings, today: date) -> Iterator[Due]:
@@ -129,19 +130,12 @@ def _reports(storage: Storage, settings: Settings, today: date) -> Iterator[Due]
         return
     by_day: dict[date, list[StoredFile]] = defaultdict(list)
     for file in storage.files():
-        folder = file.path.partition("/")[0]
-        if _is_date(folder):
-            by_day[date.fromisoformat(folder)].append(file)
+        day = day_of(file.path)
+        if day is not None:
+            by_day[day].append(file)
     for day, files in sorted(by_day.items()):
         if day < today - timedelta(days=days):
             yield Due("reports", day, len(files), sum(file.size_bytes for file in files))
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def enforce(found: Iterable[Due], settings: Settings) -> set[date]:

@@ -1,6 +1,6 @@
 """How a step runs: arguments, settings, markers, exit status and messages, the same for all of them.
 
-A step's module has a function ``run(context) -> counts`` and ends with ``sys.exit(step_main(...))``.
+A step's module has a function ``run(context) -> counts`` and ends with ``run_command(lambda: step_main(...))``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from jobs.command import EXIT_INTERRUPTED, call_date, exit_status, run_command, run_name
+from jobs.command import call_date, exit_status, run_command, run_name
 from jobs.discretion import show_ids, start_logging
 from jobs.errors import JobError
 from jobs.settings import Settings, load_settings
@@ -63,8 +63,8 @@ def step_main(
 
     Returns
     -------
-    The exit status: 0 done, 2 failed for good, 75 failed but another try may help, 130 stopped. The marker says the
-    same, but of a stopped step, which leaves none; it is what counts.
+    The exit status: 0 done, 2 failed for good, 75 failed but another try may help. The marker says the same,
+    and is what counts.
     """
     assert step in ALL_STEPS  # noqa: S101 - a slip in our own code
     parser = argparse.ArgumentParser(
@@ -96,9 +96,6 @@ def step_main(
         staging.end(marker("done", counts=dict(counts)))
     except (JobError, SchemaError) as error:
         return _failed(marker("failed", reason=str(error), permanent=error.permanent), staging)
-    except KeyboardInterrupt:
-        log.error("%s was stopped; it may be started again", step)
-        return EXIT_INTERRUPTED
     except Exception as error:  # the marker must say that the step failed, whatever it was
         log.exception("%s failed unexpectedly", step)
         return _failed(marker("failed", reason=f"unexpected {type(error).__name__}; its log says where"), staging)

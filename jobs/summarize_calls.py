@@ -9,7 +9,6 @@ calibration is kept, and ``alerts`` (jobs/alerts.py).
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.alerts import stage_alerts
+from jobs.command import run_command
 from jobs.errors import ReconciliationError
 from jobs.satisfaction_model import Calibration
 from jobs.staging import RunStaging
@@ -175,4 +175,4 @@ def _outcome(planned: Mapping[str, Any], heard: Mapping[str, Any] | None, with_r
 
 
 if __name__ == "__main__":
-    sys.exit(step_main("summarize_calls", run, __doc__))
+    run_command(lambda: step_main("summarize_calls", run, __doc__))

@@ -5,11 +5,11 @@ Great Expectations judges them; its Data Docs go to ``<reports>/<call_date>/data
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from jobs.command import run_command
 from jobs.errors import ValidationFailed
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
@@ -51,4 +51,4 @@ def run(context: StepContext) -> Mapping[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(step_main("validate_tables", run, __doc__))
+    run_command(lambda: step_main("validate_tables", run, __doc__))

@@ -12,9 +12,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,14 @@ _EPOCHS_A_DEVELOPMENT_CHECK: Final = 5
 _MEASURED_AT_ONCE: Final = 32
 # What a random generator is for: part of its seed, so that no two uses share their numbers.
 _DRAW, _SEGMENT, _ORDER, _MIX = range(4)
+_IN_YAML: Final[Mapping[Any, tuple[Any, str]]] = {
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    tuple: (list, "a list"),
+}
+"""What a value of a type is in a configuration file; of any other type it is a mapping."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,19 +157,19 @@ class TrainingConfig:
         """
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise TrainingConfigError(f"{path} cannot be read: {error}; expected a YAML file") from error
         return cls.from_dict(values)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingConfig":
         """Return the configuration that `to_dict` gave; raises as `load` does."""
-        _check_keys("configuration", values, {field.name for field in fields(cls)})
+        _check("configuration", values, cls)
         splits = {}
         for name, split in values["corpora"].items():
             if name not in CORPORA:
                 raise TrainingConfigError(f"corpus {name!r}; expected one of {sorted(CORPORA)}")
-            _check_keys(f"corpora.{name}", split, {"clips_an_epoch", "development", "test"})
+            _check(f"corpora.{name}", split, CorpusSplit)
             splits[name] = CorpusSplit(
                 clips_an_epoch=split["clips_an_epoch"],
                 development=tuple(map(str, split["development"])),
@@ -178,13 +186,13 @@ class TrainingConfig:
         if unknown := [label for label in values["labels"] if label not in EMOTIONS]:
             raise TrainingConfigError(f"labels {unknown}; expected some of {list(EMOTIONS)}")
         if (teacher := values["teacher"]) is not None:
-            _check_keys("teacher", teacher, {field.name for field in fields(TeacherConfig)})
+            _check("teacher", teacher, TeacherConfig)
             if teacher["labelled_by"] not in splits:
                 raise TrainingConfigError(
                     f"teacher.labelled_by {teacher['labelled_by']!r}; expected one of {list(splits)}"
                 )
             teacher = TeacherConfig(**teacher)
-        _check_keys("augment", values["augment"], {field.name for field in fields(AugmentConfig)})
+        _check("augment", values["augment"], AugmentConfig)
         augment: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values["augment"].items()
         }
@@ -704,13 +712,21 @@ def _record_epoch(
         writer.writerow([epoch, f"{loss:.5f}", f"{learning_rate:.3e}", shown, f"{seconds:.1f}"])
 
 
-def _check_keys(what: str, values: Any, expected: set[str]) -> None:
+def _check(what: str, values: Any, kind: type) -> None:
+    """Check that values have the keys of a dataclass, each with a value as YAML writes one of its type."""
+    expected = get_type_hints(kind)
     found = set(values) if isinstance(values, Mapping) else set()
-    if found != expected:
+    if found != set(expected):
         raise TrainingConfigError(
-            f"{what}: missing {sorted(expected - found)}, unknown {sorted(found - expected)}; "
+            f"{what}: missing {sorted(set(expected) - found)}, unknown {sorted(map(str, found - set(expected)))}; "
             f"expected exactly {sorted(expected)}"
         )
+    for name, hint in expected.items():
+        value = values[name]
+        wanted, in_words = _IN_YAML.get(get_origin(hint) or hint, (Mapping, "a mapping"))
+        is_none = value is None and type(None) in get_args(hint)
+        if not is_none and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+            raise TrainingConfigError(f"{what}: {name} is {value!r}; expected {in_words}")
 
 
 def _plain(value: Any) -> Any:

@@ -129,7 +129,7 @@ def test_what_runs_have_staged_goes_and_features_before_the_rest(place: Place) -
     )
     settings = place.settings()
     # What is in no folder of a day is not the jobs'.
-    place.storage("staging").write("lost+found/of/others", b"")
+    place.storage("staging").write("lost+found/of/others.parquet", b"")
     assert [(each.what, each.run_id) for each in due(settings, NOW)] == [
         ("staging", days.run_id),
         ("features", hours.run_id),

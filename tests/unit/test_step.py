@@ -63,6 +63,15 @@ def test_a_failure_says_whether_another_try_may_help(
     assert (marker.status, marker.permanent) == ("failed", permanent)
 
 
+def test_a_step_that_is_stopped_leaves_no_marker(staging: RunStaging) -> None:
+    def stopped(context: StepContext) -> Mapping[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        step_main("plan_recordings", stopped, None, NIGHT)
+    assert staging.marker("plan_recordings") is None
+
+
 def test_a_done_step_says_what_it_counted(staging: RunStaging) -> None:
     assert step_main("plan_recordings", nothing, None, [*NIGHT, "--attempt", "a1"]) == 0
     marker = staging.marker("plan_recordings")

@@ -99,6 +99,18 @@ ABSENT = object()
         ({"measured_on": "savee"}, r"measured_on 'savee'; expected one of \['ravdess', 'emodb', 'tess'\]"),
         ({"corpora": {"tess": {"clips_an_epoch": 3}}}, r"corpora.tess: missing \['development', 'test'\]"),
         ({"augment": {"speed": 0.1}}, "augment: missing"),
+        ({"epochs": "many"}, "epochs is 'many'; expected a whole number"),
+        ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
+        ({"seed": True}, "seed is True; expected a whole number"),
+        ({"learning_rate": None}, "learning_rate is None; expected a number"),
+        ({"commercial_use": "no"}, "commercial_use is 'no'; expected true or false"),
+        ({"version": 0.2}, "version is 0.2; expected text"),
+        ({"labels": "happy"}, "labels is 'happy'; expected a list"),
+        ({"corpora": ["tess"]}, r"corpora is \['tess'\]; expected a mapping"),
+        (
+            {"corpora": {"tess": {"clips_an_epoch": 3, "development": "OA", "test": []}}},
+            "development is 'OA'; expected a",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused(change: dict[str, Any], message: str) -> None:
@@ -106,6 +118,14 @@ def test_a_wrong_configuration_is_refused(change: dict[str, Any], message: str) 
     values = {key: value for key, value in values.items() if value is not ABSENT}
     with pytest.raises(TrainingConfigError, match=message):
         TrainingConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("content", [b"", b"a: [", b"- a", b"\xff\xfe"])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(TrainingConfigError, match="expected"):
+        TrainingConfig.load(file)
 
 
 def test_no_speaker_is_in_two_parts() -> None:
