@@ -85,7 +85,7 @@ class LocalAirflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW__CALLMOOD__HOME": str(ROOT),
             "AIRFLOW__CALLMOOD__RETRY_DELAY_S": str(self.retry_delay_s),
-            "AIRFLOW__CALLMOOD__TIME_ZONE": base.get("CALLMOOD_TIME_ZONE", "UTC"),
+            "AIRFLOW__CALLMOOD__TIME_ZONE": base.get("CALLMOOD_TIME_ZONE") or "UTC",
             "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": self.spark_master}),
             # Its own spark-submit first: the one in Airflow's environment is none.
             "PATH": f"{ROOT / 'infra' / 'spark' / 'bin'}{os.pathsep}{base.get('PATH', os.defpath)}",

@@ -43,7 +43,12 @@ class StoreSettings(BaseSettings):
     """Where the published tables are: all that a reader of them needs. Every field is ``CALLMOOD_<NAME>``, too."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CALLMOOD_", env_nested_delimiter="__", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix="CALLMOOD_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     settings_file: Path | None = Field(
@@ -498,8 +503,8 @@ def configuration_reference() -> str:
         "Made by `make docs` from `jobs/settings.py`; do not edit.",
         "",
         "The jobs read these variables, or the same names without `CALLMOOD_`, in lower case, from the YAML file that",
-        "`CALLMOOD_SETTINGS_FILE` names; a variable wins. Credentials of S3 come the AWS way (environment, profile,",
-        "role).",
+        "`CALLMOOD_SETTINGS_FILE` names; a variable wins, and one that is empty counts as not set. Credentials of",
+        "S3 come the AWS way (environment, profile, role).",
         "Airflow's own options for the DAGs are in [operations](operations.md).",
         "",
         "| variable | default | meaning |",

@@ -126,7 +126,7 @@ def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[
 
 def _open_layouts(named: str) -> Layouts:
     """The layouts that are named, in the zone that the night goes by."""
-    zone = os.environ.get("CALLMOOD_TIME_ZONE", "UTC")
+    zone = os.environ.get("CALLMOOD_TIME_ZONE") or "UTC"
     if zone not in available_timezones():
         raise DemoError(f"CALLMOOD_TIME_ZONE={zone} is no IANA time zone; expected one such as Europe/Berlin")
     return read_layouts(_layouts(named), ZoneInfo(zone), f"s3://{BUCKET}")

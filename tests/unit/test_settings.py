@@ -85,6 +85,25 @@ def test_a_wrong_setting_is_named(wrong: dict[str, Any], named: str) -> None:
         load_settings(**{**GIVEN, **wrong})
 
 
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "S3_ENDPOINT",
+        "CONTACTS",
+        "ROLES",
+        "TIME_ZONE",
+        "RETENTION_DAYS",
+        "IDENTITY_KEY_FILE",
+        "SETTINGS_FILE",
+    ):
+        monkeypatch.setenv(f"CALLMOOD_{name}", "")
+    settings = load_settings(**GIVEN)
+    assert (settings.s3_endpoint, settings.contacts, settings.identity_key_file) == (None, None, None)
+    assert (settings.roles, settings.time_zone, settings.retention_days) == (("customer",), "UTC", {})
+    monkeypatch.setenv("CALLMOOD_WAREHOUSE", "")
+    with pytest.raises(SettingsError, match="CALLMOOD_WAREHOUSE: Field required"):
+        load_store_settings()
+
+
 @pytest.mark.parametrize("name", ["RETENTION_DAYS", "QUEUES", "CONTACT_COLUMNS"])
 def test_a_variable_that_is_no_json_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"CALLMOOD_{name}", "{'Sales': secret}")
