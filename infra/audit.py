@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.sbom import LOCKS, ROOT, packages
+from jobs.command import run_command
 
 UV = ROOT / ".venv" / "uv" / "bin" / "uv"
 DATABASE = "https://api.osv.dev/"
@@ -54,4 +55,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

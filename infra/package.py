@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.command import run_command
+
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("jobs", "ser_model", "schemas", "reporting")
 OF_THE_CLUSTER = ("pyspark*", "py4j*")
@@ -117,4 +119,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
