@@ -6,8 +6,10 @@ never stand here. docs/configuration.md is generated from the descriptions below
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
@@ -35,6 +37,9 @@ TABLES_WITH_A_LIFETIME = (*(name for name in TABLES if name != "runs"), LABELS.n
 """``runs`` says what was done and holds nothing of anyone: it is kept."""
 S = TypeVar("S", bound="StoreSettings")
 _S3_PLACE = re.compile(r"s3://[^/]+(/.*)?")
+_PREFIX = "CALLMOOD_"
+_NEAR = 0.85
+"""How like a setting's name another has to be to be taken for a slip (difflib's ratio)."""
 _MOST_DAYS = 36_500
 """A hundred years: what is counted from today by more leaves the calendar."""
 
@@ -43,7 +48,7 @@ class StoreSettings(BaseSettings):
     """Where the published tables are: all that a reader of them needs. Every field is ``CALLMOOD_<NAME>``, too."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CALLMOOD_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         env_ignore_empty=True,
         extra="ignore",
@@ -458,7 +463,10 @@ def load_store_settings(**overrides: Any) -> StoreSettings:
 
 def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
     try:
-        return kind(**{name: value for name, value in overrides.items() if value is not None})
+        found = kind(**{name: value for name, value in overrides.items() if value is not None})
+        lines = list(_misspelt())
+        if not lines:
+            return found
     except ValidationError as error:
         lines = [_in_words(problem["loc"] or ("coverage_degraded",), problem["msg"]) for problem in error.errors()]
     except NotJson as error:
@@ -466,6 +474,17 @@ def _load(kind: type[S], overrides: Mapping[str, Any]) -> S:
         field = str(error).partition('field "')[2].partition('"')[0]
         lines = [_in_words((field,), "expected JSON, as the page shows it")]
     raise SettingsError("settings are missing or wrong (docs/configuration.md):\n  " + "\n  ".join(lines))
+
+
+def _misspelt() -> Iterator[str]:
+    """Say which variables are nearly a setting's, and would be left aside without a word."""
+    names = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(_PREFIX)
+        if name == variable or name in names or not os.environ[variable]:
+            continue
+        for near in difflib.get_close_matches(name, names, n=1, cutoff=_NEAR):
+            yield f"{variable}: there is no such setting; expected {_PREFIX}{near}?"
 
 
 def _in_words(where: tuple[str | int, ...], message: str) -> str:

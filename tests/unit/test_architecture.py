@@ -100,4 +100,4 @@ def test_only_settings_read_the_environment() -> None:
         for file in (ROOT / package).rglob("*.py"):
             text = file.read_text()
             reads = "os.environ" in text or "os.getenv" in text
-            assert not reads or file in setters, file
+            assert not reads or file in setters or file == ROOT / "jobs" / "settings.py", file

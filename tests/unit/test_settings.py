@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.errors import SettingsError
-from jobs.settings import ROOT, load_settings, load_store_settings
+from jobs.settings import ROOT, Settings, load_settings, load_store_settings
 
+OTHERS = [
+    ROOT / "docker-compose.yml",
+    ROOT / "Makefile",
+    *(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)),
+    *(ROOT / "infra").rglob("*.py"),
+    *(ROOT / "infra").rglob("*ockerfile*"),
+]
 GIVEN = {"recordings": "s3://b", "staging": "st", "warehouse": "wh", "reports": "rep"}
 
 
@@ -110,6 +118,32 @@ def test_a_variable_that_is_no_json_is_named(name: str, monkeypatch: pytest.Monk
     with pytest.raises(SettingsError, match=f"CALLMOOD_{name}: expected JSON") as refused:
         load_settings(**GIVEN)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        ("CALLMOOD_TIMEZONE", "CALLMOOD_TIME_ZONE"),
+        ("CALLMOOD_RETENTION_DAY", "CALLMOOD_RETENTION_DAYS"),
+        ("CALLMOOD_ROLE", "CALLMOOD_ROLES"),
+        ("CALLMOOD_COVERAGE_PUBLISH", "CALLMOOD_COVERAGE_PUBLISHED"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_settings_is_refused(
+    variable: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "90")
+    for load in (lambda: load_settings(**GIVEN), lambda: load_store_settings(warehouse="wh")):
+        with pytest.raises(SettingsError, match=rf"{variable}: there is no such setting; expected {expected}\?"):
+            load()
+
+
+def test_other_variables_of_the_project_are_none_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the containers, the stack and the tests."""
+    for name in sorted(set(re.findall(r"(?<!_)CALLMOOD_[A-Z_]+[A-Z]", "".join(map(Path.read_text, OTHERS))))):
+        if name.removeprefix("CALLMOOD_").lower() not in Settings.model_fields:
+            monkeypatch.setenv(name, "1")
+    assert load_settings(**GIVEN).time_zone == "UTC"
 
 
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
