@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -43,9 +43,6 @@ from ser_model.audio import ChannelRole
 from ser_model.errors import MonoNotSeparable, RecordingError
 from ser_model.features import InputSpec
 from ser_model.recording import RecordingSegments, SegmentExtractor
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger("callmood.extract")
 
@@ -207,7 +204,7 @@ def _check_failures(counts: Mapping[str, float], n_recordings: int) -> None:
 
 def extract(task: ExtractTask) -> ExtractResult:
     """Read a task's recordings, write what they hold; runs in a Spark worker, which outlives whatever they are."""
-    _tools(task.features, task.roles, task.s3_endpoint, task.s3_region)
+    _make_ready(task.features, task.roles, task.s3_endpoint, task.s3_region)
     return _outliving(task, PROCESS_TRIES)
 
 
@@ -256,13 +253,12 @@ def _culprit(task: ExtractTask, died: ProcessDied) -> ExtractResult:
 
 
 @cache
-def _tools(
-    features: InputSpec, roles: tuple[str, ...], s3_endpoint: str | None, s3_region: str
-) -> tuple[SegmentExtractor, S3Client]:
-    """What reads recordings and what fetches them: made once a worker, unused there, and each of its processes' own."""
+def _make_ready(features: InputSpec, roles: tuple[str, ...], s3_endpoint: str | None, s3_region: str) -> None:
+    """Load here, once, what every process of this worker would load for itself."""
+    SegmentExtractor(features, roles)
+    s3_client(s3_endpoint, s3_region)
     # pyarrow imports pandas with the first rows that it is given: for 0.3 s, in which twelve minutes of call are read.
     pq.write_table(pa.Table.from_pylist([], schema=SEGMENTS.schema), io.BytesIO())
-    return SegmentExtractor(features, roles), s3_client(s3_endpoint, s3_region)
 
 
 def _extract(task: ExtractTask, at: ctypes.c_int) -> ExtractResult:
@@ -270,7 +266,7 @@ def _extract(task: ExtractTask, at: ctypes.c_int) -> ExtractResult:
 
     ``at`` says, also to who outlives it, which recording that is at.
     """
-    extractor, client = _tools(task.features, task.roles, task.s3_endpoint, task.s3_region)
+    extractor = SegmentExtractor(task.features, task.roles)
     staging, name = task.staging, f"{task.number:05d}"
     counts = dict(NOTHING_YET)
     reported = time.monotonic()
@@ -280,7 +276,7 @@ def _extract(task: ExtractTask, at: ctypes.c_int) -> ExtractResult:
     ):
         rows: list[dict[str, Any]] = []
         heard: list[dict[str, Any]] = []
-        for done, (recording, fetched) in enumerate(_fetch_ahead(task, client), start=1):
+        for done, (recording, fetched) in enumerate(_fetch_ahead(task), start=1):
             at.value = done - 1
             with suppress(Exception):  # what it is, _read says
                 fetched.result()
@@ -304,8 +300,9 @@ def _extract(task: ExtractTask, at: ctypes.c_int) -> ExtractResult:
     return ExtractResult((segments.file,), (call_audio.file,), counts)
 
 
-def _fetch_ahead(task: ExtractTask, client: S3Client) -> Iterator[tuple[Recording, Future[Files]]]:
+def _fetch_ahead(task: ExtractTask) -> Iterator[tuple[Recording, Future[Files]]]:
     """Yield the recordings in order, each with its fetch under way or done; a few are fetched ahead."""
+    client = s3_client(task.s3_endpoint, task.s3_region)
     waiting: deque[tuple[Recording, Future[Files]]] = deque()
     with ThreadPoolExecutor(PREFETCH, thread_name_prefix="fetch") as pool:
         for recording in task.recordings:

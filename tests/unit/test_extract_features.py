@@ -144,10 +144,10 @@ def test_a_worker_that_is_ready_has_imported_what_its_processes_need() -> None:
     lines = """
         import sys
         import pyarrow as pa
-        from jobs.extract_features import _tools
+        from jobs.extract_features import _make_ready
         from schemas.staging import SEGMENTS
         from ser_model.features import FeatureSpec
-        _tools(FeatureSpec(), ("customer",), "http://127.0.0.1:1", "us-east-1")
+        _make_ready(FeatureSpec(), ("customer",), "http://127.0.0.1:1", "us-east-1")
         before = set(sys.modules)
         pa.Table.from_pylist([dict.fromkeys(SEGMENTS.schema.names)], schema=SEGMENTS.schema)
         import pyarrow.parquet
