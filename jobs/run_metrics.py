@@ -1,7 +1,7 @@
 """run_metrics: what a published run came to, as metrics; prints them as JSON, naming nobody.
 
-``python -m jobs.run_metrics --call-date 2026-11-20 --run-id ID`` reads the run's row of ``runs`` and the markers of its
-steps. Where metrics are sent to is the scheduler's to know.
+``python -m jobs.run_metrics --call-date 2026-11-20 --run-id ID`` reads the run's row of ``runs``, the markers of its
+steps, and, for drift, the days before. Where metrics are sent to is the scheduler's to know.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from jobs.settings import Settings, load_settings
 from jobs.staging import RunStaging
 from jobs.storage import open_storage
 from jobs.warehouse import Warehouse
+from reporting.course import DAYS_BEFORE
+from reporting.drift import drift_of
+from reporting.periods import Period
 
 METRICS: Mapping[str, str] = {
     "callmood.recordings": "recordings by `outcome`: planned = scored + quarantined + skipped, and suppressed",
     "callmood.audio_hours": "call hours of the scored calls",
     "callmood.step_seconds": "seconds that each `step` of the run took",
     "callmood.coverage": "calls scored of contacts expected, 0 to 1; not sent where none was expected",
+    "callmood.drift": "how unlike the 28 days before a `quantity` of the day's data is, population stability index; "
+    "not sent of what cannot be told from chance, or before 7 days are published",
     "callmood.last_published": "when the run was published, Unix time in seconds",
     "callmood.newest_call_date": "midnight (UTC) at which the newest published call date begins, Unix time in seconds",
 }
@@ -80,6 +85,12 @@ def run_metrics(settings: Settings, day: date, run_id: str) -> list[Metric]:
     ]
     if row["coverage"] is not None:
         measured.append(Metric("callmood.coverage", row["coverage"]))
+    unlike = warehouse.view(lambda view: drift_of(view, Period.day(day), DAYS_BEFORE))
+    measured += [
+        Metric("callmood.drift", shift.psi, {"quantity": shift.quantity})
+        for shift in unlike.shifts
+        if shift.verdict != "few"
+    ]
     return measured
 
 

@@ -29,7 +29,7 @@ from jobs.settings import Settings, load_settings
 from jobs.storage import Storage, open_storage
 from jobs.warehouse import Snapshot, Warehouse
 from reporting.course import DAYS_BEFORE
-from reporting.drift import Drift, day_profiles, drift
+from reporting.drift import Drift, drift, drift_of
 from reporting.periods import Period
 from ser_model.classifier import Classifier
 from ser_model.errors import SerModelError
@@ -85,7 +85,7 @@ def watch_data(settings: Settings) -> Drift:
             return drift({}, Period.day(datetime.now(UTC).date()), DAYS_BEFORE)
         last = view.call_dates[-1]
         period = Period("week", last - timedelta(days=DAYS - 1), last)
-        return drift(day_profiles(view, (*period.before(DAYS_BEFORE), *period.days)), period, DAYS_BEFORE)
+        return drift_of(view, period, DAYS_BEFORE)
 
     return warehouse.view(compare)
 

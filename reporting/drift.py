@@ -210,6 +210,11 @@ def _day_profile(view: Published, day: date) -> Profile:
     )
 
 
+def drift_of(view: Published, period: Period, days_before: int) -> Drift:
+    """Compare a day or a period of the published tables with the days before it; see `day_profiles` and `drift`."""
+    return drift(day_profiles(view, (*period.before(days_before), *period.days)), period, days_before)
+
+
 def profile(model_id: str, segments: pa.Table, recordings: pa.Table, daily: pa.Table) -> Profile:
     """Count a day.
 

@@ -21,8 +21,9 @@ ALLOWED = {
 EXCEPTIONS = {
     # The step that renders is a job; what it renders is reporting's.
     ("jobs/render_report.py", "reporting"),
-    # What the report says of the data, the watch says, too.
+    # What the report says of the data, the watch says, too, and so do the metrics.
     ("jobs/watch_model.py", "reporting"),
+    ("jobs/run_metrics.py", "reporting"),
     # What a notification says of a day is what the report's summary edition says.
     ("jobs/notifications.py", "reporting"),
     # The SQL prompt finds the warehouse by the jobs' settings.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from jobs.settings import ROOT
 from jobs.staging import StepMarker
 from jobs.storage import LocalStorage
 from jobs.warehouse import Warehouse
+from reporting.drift import Profile, Published
 from tests.integration.sample_runs import figures, staged
 
 DAY, BEFORE = date(2026, 11, 20), date(2026, 11, 19)
@@ -72,6 +74,25 @@ def test_an_older_day_that_is_run_again_does_not_pass_for_the_newest(
     assert found[("last_published",)] > published.timestamp()
     assert found[("newest_call_date",)] == datetime(2026, 11, 20, tzinfo=UTC).timestamp()
     assert ("coverage",) not in found
+
+
+def test_drift_is_the_day_against_the_28_before(
+    published: datetime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not of what is like that by chance alone, with so few calls, nor of what the days before do not have."""
+
+    def profiles(_: Published, days: Sequence[date]) -> dict[date, Profile]:
+        assert (days[0], days[-1], len(days)) == (DAY - timedelta(28), DAY, 29)
+        usual = {"levels": {"loud": 60.0, "soft": 40.0}, "codecs": {"WAV": 100.0}, "confidence": {"low": 1, "high": 1}}
+        now = {**usual, "levels": {"loud": 10.0, "soft": 90.0}, "coverage": {"scored": 9.0}}
+        nothing: dict[str, dict[str, float]] = {"emotions": {}, "coverage": {}}
+        return {day: Profile("m", {**nothing, **(now if day == DAY else usual)}) for day in days}
+
+    monkeypatch.setattr("reporting.drift.day_profiles", profiles)
+    found = measured(capsys, DAY)
+    assert found[("drift", "codecs")] == pytest.approx(0.0, abs=1e-3)
+    assert found[("drift", "levels")] > 1
+    assert {key for key in found if key[0] == "drift"} == {("drift", "codecs"), ("drift", "levels")}
 
 
 @pytest.mark.parametrize(("day", "run_id"), [(DAY, "run-19"), (date(2026, 11, 18), "run-20")])

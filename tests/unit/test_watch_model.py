@@ -122,7 +122,7 @@ def test_the_last_seven_days_are_compared_with_those_before(
         return {day: Profile("m", {**(now if day > LAST - timedelta(7) else usual), **others}) for day in days}
 
     monkeypatch.setattr(watch_model.Warehouse, "view", lambda _, work: work(View()))
-    monkeypatch.setattr(watch_model, "day_profiles", profiles)
+    monkeypatch.setattr("reporting.drift.day_profiles", profiles)
     caplog.set_level(logging.INFO)
     assert watch_model.main([]) == 0
     said = [record for record in caplog.records if says in record.getMessage()]
