@@ -113,7 +113,7 @@ def test_a_list_that_may_not_be_read_stops_the_night(tmp_path: Path, monkeypatch
         ({"contacts": None, "opt_outs": None, "opt_out_attribute": "opt"}, "need contact records"),
         ({"contact_columns": {"contact_id": "i", "started_at": "s"}}, "name its column as customer"),
         ({"identity_key": None}, "no key for the hashes"),
-        ({"opt_outs": "gs://bucket/list"}, "neither s3://bucket/prefix nor a folder"),
+        ({"opt_outs": "gs://bucket/list"}, "expected s3://bucket/prefix or the path of a folder"),
     ],
 )
 def test_settings_with_which_nobody_could_be_found(tmp_path: Path, values: dict[str, Any], says: str) -> None:

@@ -453,7 +453,7 @@ def test_a_run_on_all_speakers_is_calibrated_and_measured_by_its_recipes_crossva
     export_run(tmp_path / "run", tmp_path / "int8", corpora, tmp_path / "runs", int8=True)
     in_integers = Classifier.load(tmp_path / "int8").card
     assert in_integers.version == f"{card.version}.int8"
-    float_mean = re.search(r"g711, UAR by fold: seed 1: .*?, mean ([\d.]+)", card.metrics["protocol"])[1]
+    float_mean = re.search(r"g711, UAR by fold: seed 1: .*?, mean (\d\.\d+)", card.metrics["protocol"])[1]
     assert f"In float32 the same networks have {float_mean} instead of" in in_integers.metrics["protocol"]
     for result in in_integers.metrics["results"]:
         assert result["uar"] == pytest.approx(results[result["condition"]]["uar"], abs=0.2)
