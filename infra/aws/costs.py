@@ -298,10 +298,13 @@ was measured: 30 ms a small request to S3, 200 tasks a second started by Spark's
 _FIRST = """\
 ### What breaks first
 
-1. **The steps that are one process.** On 200 cores `validate_tables` takes longer than the computing. Its memory,
-   and that of the driver, which holds a row a recording, were measured for small days only: the next thing to try.
-2. **The number of parts.** Of each part there are staged files which publishing checks and copies, eight at once; more
-   cores do not shorten it. `CALLMOOD_PARTITION_MB=1024` has a quarter of them (not tried at that size here).
+Up to 200 cores the computing takes most of the night. What more cores do not shorten:
+
+1. **The number of parts.** Of each part there are staged files which publishing checks and copies, eight at once.
+   `CALLMOOD_PARTITION_MB=1024` has a quarter of them (not tried at that size here).
+2. **The steps that are one process.** What `validate_tables` takes a call is too little to be told from chance in a
+   small night (two runs of the benchmark differed tenfold). Its memory, and that of the driver, which holds a row a
+   recording, were measured for small days only: the next thing to try.
 3. **S3's GETs** come last: about {cores:,.0f} cores read the recordings of one prefix at {gets:,} a second.
 """
 

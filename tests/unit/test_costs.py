@@ -90,7 +90,7 @@ def test_what_the_page_says_breaks_first_does(million: Night) -> None:
     took = million.durations_s(200, PARTITION_MB)
     computing = sum(took[step] for step in SPREAD)
     of_files = sum(seconds for name, seconds in took.items() if "file" in name)
-    assert took["validate_tables"] > computing
-    assert took["validate_tables"] > of_files
+    assert computing > sum(took.values()) / 2
+    assert of_files == max(seconds for name, seconds in took.items() if name not in SPREAD)
     assert of_files > million.durations_s(200, 1024)["publish: files are checked and copied"]
     assert max(million.loads(200, PARTITION_MB).values()) < 1
