@@ -491,7 +491,7 @@ def _in_words(where: tuple[str | int, ...], message: str) -> str:
     """Of what a setting is wrong: its variable, and, of one that holds others, where in it."""
     name, *inside = map(str, where)
     within = f" ({'.'.join(inside)})" if inside else ""
-    return f"CALLMOOD_{name.upper()}{within}: {message.removeprefix('Value error, ')}"
+    return f"{_PREFIX}{name.upper()}{within}: {message.removeprefix('Value error, ')}"
 
 
 @cache

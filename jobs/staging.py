@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -279,7 +280,7 @@ class RunStaging:
         for file in self.storage.files(f"{self.folder}/_progress/{step}"):
             # A file that is being written is listed too, under a name of its own (Storage.files).
             whole = file.path.endswith(".json")
-            done = self._read_json(file.path.removeprefix(f"{self.folder}/"), _done) if whole else None
+            done = self._read_json(file.path.removeprefix(f"{self.folder}/"), itemgetter("done")) if whole else None
             if done is not None:
                 tasks[file.path] = done
         return sum(tasks.values())
@@ -376,10 +377,6 @@ class RunStaging:
 
     def _write_json(self, path: str, content: Mapping[str, Any]) -> None:
         self.storage.write(f"{self.folder}/{path}", json.dumps(content, indent=1).encode())
-
-
-def _done(found: Mapping[str, int]) -> int:
-    return found["done"]
 
 
 class TableWriter:

@@ -115,7 +115,7 @@ class Intent:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Intent:
-        """Read what ``to_json`` wrote."""
+        """Read the JSON object that ``to_json`` wrote."""
 
         def files(listed: Iterable[Mapping[str, Any]]) -> tuple[PublishedFile, ...]:
             return tuple(PublishedFile(**file) for file in listed)

@@ -188,8 +188,9 @@ def _by_crossvalidation(
             "the run but for seed and speakers left out, and a run that leaves out none"
         )
     splits = run_splits(runs, corpora)
-    in_float = _uar_by_seed(config, runs, Listener(runs_folder, runs, splits, CONDITIONS, (), print), splits)
+    in_float = None
     if int8:
+        in_float = _uar_by_seed(config, runs, Listener(runs_folder, runs, splits, CONDITIONS, (), print), splits)
         runs = [_run_in_int8(run, splits[run.name].train) for run in runs]
     listener = Listener(runs_folder, runs, splits, CONDITIONS, (), print)
     temperature, threshold = listener.calibration_by(runs)
@@ -210,7 +211,7 @@ def _by_crossvalidation(
             unchanged = float((named == clean).mean())
             evaluations.append(figures(probabilities, found.clips, labels, condition, found.thresholds, unchanged))
     by_seed = _uar_by_seed(config, runs, listener, splits)
-    protocol = _crossvalidation_protocol(config, runs, by_seed, in_float if int8 else None)
+    protocol = _crossvalidation_protocol(config, runs, by_seed, in_float)
     return _Measured(temperature, threshold, evaluations, protocol)
 
 
