@@ -330,7 +330,7 @@ class Settings(StoreSettings):
         "looked for (docs/operations.md)",
     )
     partition_mb: int = Field(256, ge=1, description="recordings to a Spark partition, in MB of objects")
-    batch_size: int = Field(64, ge=1, le=1024, description="segments to a call of the classifier")
+    batch_size: int = Field(16, ge=1, le=1024, description="segments to a call of the classifier")
     replaced_files_grace_s: float = Field(
         0.0,
         ge=0,

@@ -258,7 +258,7 @@ class Classifier:
             f"  licence {self.card.license}, commercial use: {'yes' if self.card.commercial_use else 'no'}"
         )
 
-    def probabilities(self, segments: Sequence[ModelInput], batch_size: int = 64) -> Probabilities:
+    def probabilities(self, segments: Sequence[ModelInput], batch_size: int = 16) -> Probabilities:
         """Classify segments.
 
         Each is padded at its end by its own length only and batched with others of the same padded length, so

@@ -232,7 +232,7 @@ class WaveformSpec(_Spec):
 
     def network_input(self, segments: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return what a network hears of 16-bit samples: full scale 1.0, float32 of the same shape."""
-        return segments.astype(np.float32) * _PCM16_SCALE
+        return from_pcm16(segments)
 
 
 InputSpec = FeatureSpec | WaveformSpec
@@ -261,9 +261,18 @@ def model_input(spec: InputSpec) -> Callable[[Samples], ModelInput]:
 
 
 def to_pcm16(samples: Samples) -> Pcm16:
-    """Return samples in 16 bits, clipped at full scale, int16 ``[shape=(n,)]``."""
-    pcm: Pcm16 = np.clip(np.rint(samples / _PCM16_SCALE), -32768, 32767).astype(np.int16)
+    """Return samples in 16 bits, clipped at full scale, int16 of the same shape."""
+    steps = samples * (1 / _PCM16_SCALE)
+    np.rint(steps, out=steps)
+    pcm: Pcm16 = np.clip(steps, -32768, 32767, out=steps).astype(np.int16)
     return pcm
+
+
+def from_pcm16(pcm: Pcm16) -> Samples:
+    """Return 16-bit samples as floats, full scale 1.0, float32 of the same shape."""
+    samples = pcm.astype(np.float32)
+    samples *= _PCM16_SCALE
+    return samples
 
 
 def hann_window(spec: FeatureSpec) -> npt.NDArray[np.float64]:

@@ -11,7 +11,6 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, Final, Literal, Self, cast, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from ser_model.audio import AudioInfo, CallReader, ChannelRole, Role
 from ser_model.channels import is_one_signal
@@ -20,9 +19,12 @@ from ser_model.features import (
     InputSpec,
     LogMel,
     ModelInput,
+    Pcm16,
     PowerSpectra,
+    Samples,
     WaveformSpec,
     analysis_spec,
+    from_pcm16,
     quantize,
     to_pcm16,
 )
@@ -49,7 +51,6 @@ IN_MEMORY_BYTES: Final = 2**26
 """Of a channel whose samples take more than this (70 minutes at 8 kHz) they are kept in a temporary file."""
 EXCERPT_S: Final = 1.0
 """Of a piece that is not classified, so much is looked at to tell a voice."""
-_PCM16: Final = np.float32(32767)
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class SegmentExtractor:
             segments += [_segment(role, turn, piece) for turn, piece in zip(turns, voiced[channel], strict=True)]
         return segments, nonspeech_s
 
-    def _describe(self, span: Span, samples: npt.NDArray[np.float32], role: Role) -> _Piece:
+    def _describe(self, span: Span, samples: Samples, role: Role) -> _Piece:
         """A piece of sound with its evidence; with its features where it is to be classified and long enough."""
         classified = role in self.classify
         if not classified and len(samples) > self._excerpt:
@@ -231,7 +232,7 @@ class SegmentExtractor:
             return piece
         return replace(piece, prosody=self._prosody(samples, track), features=self._heard(samples, power))
 
-    def _heard(self, samples: npt.NDArray[np.float32], power: PowerSpectra) -> ModelInput:
+    def _heard(self, samples: Samples, power: PowerSpectra) -> ModelInput:
         """What the classifier hears of a segment: of its spectra, which are there, or of its samples."""
         if isinstance(self.features, WaveformSpec):
             return to_pcm16(samples)
@@ -261,7 +262,7 @@ class _Listener:
         self._frame_length = round(FRAME_S * sample_rate_hz)
         self._kept = kept
         self._levels: list[BandLevelsDb] = []
-        self._rest = np.empty((len(kept), 0), dtype=np.float32)
+        self._rest = np.empty((len(kept), 0), dtype=np.int16)
 
     def __enter__(self) -> Self:
         return self
@@ -270,8 +271,8 @@ class _Listener:
         for kept in self._kept:
             kept.clear()
 
-    def listen(self, block: npt.NDArray[np.float32]) -> None:
-        """Take in a block, float32 ``[shape=(channels, n)]``, full scale 1."""
+    def listen(self, block: Pcm16) -> None:
+        """Take in a block, int16 ``[shape=(channels, n)]``."""
         for samples, kept in zip(block, self._kept, strict=True):
             kept.append(samples)
         if self._rest.size:
@@ -279,22 +280,21 @@ class _Listener:
         whole = block.shape[1] // self._frame_length * self._frame_length
         self._rest = block[:, whole:]
         # All channels at once, as one after the other.
-        levels = band_levels(np.ascontiguousarray(block[:, :whole]).ravel(), self._frame_length)
+        levels = band_levels(from_pcm16(block[:, :whole]).ravel(), self._frame_length)
         self._levels.append(levels.reshape(N_BANDS, len(block), -1).swapaxes(0, 1))
 
     def levels(self) -> BandLevelsDb:
         """Levels of all channels, dBFS, float32 ``[shape=(channels, N_BANDS, frames)]``."""
         return np.concatenate(self._levels, axis=-1)
 
-    def samples(self, channel: int, start: int, end: int) -> npt.NDArray[np.float32]:
+    def samples(self, channel: int, start: int, end: int) -> Samples:
         """The samples of a channel's frames from `start` to before `end`, without their mean (DC).
 
         Returns
         -------
         float32 ``[shape=(n,)]``.
         """
-        kept = self._kept[channel].read(start * self._frame_length, end * self._frame_length)
-        samples: npt.NDArray[np.float32] = np.divide(kept, _PCM16, dtype=np.float32)
+        samples = from_pcm16(self._kept[channel].read(start * self._frame_length, end * self._frame_length))
         samples -= samples.mean()
         return samples
 
@@ -309,18 +309,18 @@ class _Kept:
         self._file: BinaryIO | None = None
         self._length = 0
 
-    def append(self, samples: npt.NDArray[np.float32]) -> None:
-        """Keep more samples, float32 ``[shape=(n,)]``, full scale 1."""
+    def append(self, samples: Pcm16) -> None:
+        """Keep more samples, int16 ``[shape=(n,)]``."""
         start, self._length = self._length, self._length + len(samples)
         if self._file is None and self._length > len(self._memory):
             self._file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 - closed by clear
             self._file.write(self._memory[:start].data)
-        out = self._memory[start : self._length] if self._file is None else np.empty(len(samples), dtype=np.int16)
-        np.multiply(samples, _PCM16, dtype=np.float32, casting="unsafe", out=out)
-        if self._file is not None:
-            self._file.write(out.data)
+        if self._file is None:
+            self._memory[start : self._length] = samples
+        else:
+            self._file.write(samples.data)
 
-    def read(self, start: int, end: int) -> npt.NDArray[np.int16]:
+    def read(self, start: int, end: int) -> Pcm16:
         """The samples from `start` to before `end`, as far as there are any; valid until the next recording."""
         if self._file is None:
             return self._memory[start : min(end, self._length)]

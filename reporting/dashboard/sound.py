@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_model.audio import CallReader, ChannelRole
+from ser_model.features import Pcm16, from_pcm16
 
 RATE_HZ = 8000
 STEP_S = 0.1
@@ -34,10 +35,10 @@ def waveform(files: Sequence[BinaryIO], channel_roles: Sequence[ChannelRole]) ->
     call = CallReader(files, channel_roles, RATE_HZ)
     found, rest = [], np.empty((len(call.roles), 0), np.float32)
     for block in call.blocks():
-        block = np.concatenate((rest, np.abs(block)), axis=1)
-        whole = block.shape[1] // _STEP * _STEP
-        rest = block[:, whole:]
-        found.append(block[:, :whole].reshape(len(block), -1, _STEP).max(axis=2))
+        levels = np.concatenate((rest, np.abs(from_pcm16(block))), axis=1)
+        whole = levels.shape[1] // _STEP * _STEP
+        rest = levels[:, whole:]
+        found.append(levels[:, :whole].reshape(len(levels), -1, _STEP).max(axis=2))
     return Waveform(tuple(call.roles), np.concatenate(found, axis=1))
 
 
@@ -74,7 +75,7 @@ def excerpt(
 
     call = CallReader(files, channel_roles, RATE_HZ)
     pieces = list(_cut(call.blocks(), round(start_s * RATE_HZ), round(end_s * RATE_HZ)))
-    samples = np.concatenate([*pieces, np.empty((len(call.roles), 0), np.float32)], axis=1)
+    samples = np.concatenate([*pieces, np.empty((len(call.roles), 0), np.int16)], axis=1)
     kept = [place for place, role in enumerate(call.roles) if role == only]
     if kept:
         samples = samples[kept]
@@ -83,7 +84,7 @@ def excerpt(
     return written.getvalue()
 
 
-def _cut(blocks: Iterator[npt.NDArray[np.float32]], start: int, end: int) -> Iterator[npt.NDArray[np.float32]]:
+def _cut(blocks: Iterator[Pcm16], start: int, end: int) -> Iterator[Pcm16]:
     """What of the blocks lies from sample ``start`` to before ``end``; stops reading there."""
     at = 0
     for block in blocks:

@@ -42,7 +42,7 @@ SCRIPTED = ROOT.parent / "shared" / "calls" / "scripted"
 MODEL = ROOT / "ser_model" / "models" / "research"
 RECORDINGS = 14
 TRIES, QUICK_TRIES = 3, 2
-GROWTH = (1, 4, 16)
+GROWTH, QUICK_GROWTH = (1, 4, 16, 64), (1, 4, 16)
 MANY_SHORT, LONG_HOURS = 10_000, 4.0
 PLANNED = 1_000_000
 MEAN_SEGMENT_FRAMES = 144
@@ -106,6 +106,7 @@ class Benchmark:
         self.recordings: list[Recording] = make_recordings(calls, RECORDINGS)
         self.call_hours = sum(recording.duration_s for recording in self.recordings) / 3600
         self.tries = QUICK_TRIES if quick else TRIES
+        self.growth = QUICK_GROWTH if quick else GROWTH
         self.n_short, self.long_hours = (500, 0.5) if quick else (MANY_SHORT, LONG_HOURS)
         self.n_planned = 50_000 if quick else PLANNED
         self.classifier = Classifier.load(MODEL)
@@ -142,14 +143,16 @@ class Benchmark:
         """Nights of growing size from a local S3, every step a process, on one core and on two."""
         with steps.store(self.folder, self.cores[-1]) as s3:
             with steps.on_cores(self.cores[:1]):
-                numbers = {times: times * len(self.recordings) for times in GROWTH}
-                hours = {times: steps.upload(s3, f"x{times}", self.recordings, numbers[times]) for times in GROWTH}
+                numbers = {times: times * len(self.recordings) for times in self.growth}
+                hours = {
+                    times: steps.upload(s3, f"x{times}", self.recordings, number) for times, number in numbers.items()
+                }
                 get_s = tell("GET", lambda: self._get(s3, numbers[1]))
             on_one = [
                 tell(f"a night of {hours[times]:.1f} h on one core", partial(self._night, s3, times, hours[times], 1))
-                for times in GROWTH
+                for times in self.growth
             ]
-            most = GROWTH[-1]
+            most = self.growth[-1]
             on_two = tell("the same night on two cores", lambda: self._night(s3, most, hours[most], 2))
         return {
             "get_s": get_s / self.call_hours,

@@ -66,8 +66,7 @@ def heard(content: bytes, n_channels: int = 2) -> str:
         assert len(str(error)) > 20
         return str(error.reason_code)
     sound = np.concatenate(blocks, axis=1)
-    assert np.isfinite(sound).all()
-    assert np.abs(sound).max(initial=0) <= 1.01
+    assert sound.dtype == np.int16
     return f"{sound.shape[1] / RATE:.0f} s"
 
 
