@@ -36,6 +36,7 @@ from tests.benchmarks import peers, stages, steps
 from tests.benchmarks.listing import listing_store
 from tests.benchmarks.page import write_page
 from tests.benchmarks.recordings import DAY, Recording, key, make_recordings
+from tests.integration import spark_hosts
 
 DOCS = ROOT / "docs" / "benchmarks"
 SCRIPTED = ROOT.parent / "shared" / "calls" / "scripted"
@@ -154,12 +155,17 @@ class Benchmark:
             ]
             most = self.growth[-1]
             on_two = tell("the same night on two cores", lambda: self._night(s3, most, hours[most], 2))
+            by_workers = [
+                tell(f"the same by {n} Spark workers", partial(self._by_workers, s3, most, hours[most], n))
+                for n in (1, 2)
+            ]
         return {
             "get_s": get_s / self.call_hours,
             "nights_on_one_core": [
                 _plain_values(night, number) for night, number in zip(on_one, numbers.values(), strict=True)
             ],
             "night_on_two_cores": _plain_values(on_two, numbers[most]),
+            "reading_by_workers": [_plain_values(night, numbers[most]) for night in by_workers],
         }
 
     def fixed(self) -> dict[str, Any]:
@@ -220,6 +226,15 @@ class Benchmark:
     def _night(self, s3: LocalS3, times: int, call_hours: float, n_cores: int) -> steps.Night:
         return steps.run_steps(s3, self.folder / "night", f"x{times}", self.cores[:n_cores], call_hours)
 
+    def _by_workers(self, s3: LocalS3, times: int, call_hours: float, n_workers: int) -> steps.Night:
+        """The steps that read, on a standalone cluster of workers of a core each; the driver has the first one's."""
+        folder, prefix = self.folder / f"workers{n_workers}", f"x{times}"
+        variables = steps.environment(s3, folder / "night", prefix)
+        with spark_hosts.on_this_host(folder / "cluster", self.cores[:n_workers], variables) as master:
+            return steps.run_steps(
+                s3, folder / "night", prefix, self.cores[:n_workers], call_hours, steps.READING, master=master
+            )
+
     def _planning(self) -> float:
         """Seconds of the planning step on the wall, where every page of the list takes 20 ms."""
         with listing_store(steps.BUCKET, self.n_planned) as endpoint, steps.on_cores(self.cores[:1]):
@@ -277,14 +292,18 @@ def ratios(result: Mapping[str, Any]) -> dict[str, float]:
     fewer, most = result["nights_on_one_core"][-2:]
     more_s = sum(most["processor_s"].values()) - sum(fewer["processor_s"].values())
     whole_s = more_s / (most["call_hours"] - fewer["call_hours"])
-    reading = [sum(night["seconds"][step] for step in steps.READING) for night in (most, result["night_on_two_cores"])]
+    one_core, two_cores, one_worker, two_workers = (
+        sum(night["seconds"][step] for step in steps.READING)
+        for night in (most, result["night_on_two_cores"], *result["reading_by_workers"])
+    )
     return {
         "whole_call_hours_per_core_hour": 3600 / whole_s,
         "over_bare_loop": whole_s / result["bare_s"],
         "times_plain_script": result["plain_script_s"] / whole_s,
         "times_plain_script_default_rate": result["plain_script_default_rate_s"] / whole_s,
         "logmel_times_real_time": result["logmel_times_real_time"],
-        "two_core_speedup": reading[0] / reading[1],
+        "two_core_speedup": one_core / two_cores,
+        "two_worker_speedup": one_worker / two_workers,
         "worker_peak_mb": result["memory"]["long_peak_mb"],
         "night_fixed_s": result["night_fixed"]["total"],
     }

@@ -88,8 +88,10 @@ def run_steps(
     cores: Collection[int],
     call_hours: float,
     only: Sequence[str] = STEPS["night"],
+    *,
+    master: str | None = None,
 ) -> Night:
-    """Run the steps of a night on some cores.
+    """Run the steps of a night on some cores, in one process of Spark or by a cluster's master.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def run_steps(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    variables = environment(s3, folder, prefix) | {"CALLMOOD_SPARK_MASTER": f"local[{len(cores)}]"}
+    variables = environment(s3, folder, prefix) | {"CALLMOOD_SPARK_MASTER": master or f"local[{len(cores)}]"}
     used = folder / "processor_s"
     watched = [sys.executable, "-m", "tests.benchmarks.processor_time", str(used), sys.executable]
     seconds, processor_s = {}, {}

@@ -1,4 +1,8 @@
-"""A Spark cluster of a master and two workers on hosts of their own: network namespaces on a bridge. Needs root."""
+"""Spark clusters of a master and workers: on hosts of their own, or on this one.
+
+The hosts are network namespaces on a bridge, which need root. What Spark reports is kept in the folder that a cluster
+is given.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +22,7 @@ IP = shutil.which("ip")
 BRIDGE = "callmood0"
 NETWORK = "10.199.7"
 HERE = f"{NETWORK}.1"
+LOOPBACK = "127.0.0.1"
 WORKERS = (2, 3)
 START_S = 120.0
 
@@ -60,15 +65,44 @@ def two_hosts(folder: Path) -> Iterator[str]:
         yield master
 
 
+@contextmanager
+def on_this_host(folder: Path, cores: Collection[int], variables: Mapping[str, str]) -> Iterator[str]:
+    """Start a master and a worker for each core, kept on it; yield the master's address, and end them.
+
+    ``variables`` are the workers' environment, which their tasks have too.
+    """
+    folder.mkdir(parents=True)
+    with ExitStack() as ends:
+        with socket.create_server((LOOPBACK, 0)) as probe:
+            port = str(probe.getsockname()[1])
+        master = f"spark://{LOOPBACK}:{port}"
+        _start(ends, folder / "master", LOOPBACK, "master.Master", "--port", port, "--webui-port", "0")
+        for core in cores:
+            work = folder / f"worker{core}"
+            options = ("-c", "1", "-m", "1g", "--webui-port", "0", "--work-dir", str(work / "work"), master)
+            on_core = ("taskset", "--cpu-list", str(core))
+            _start(ends, work, LOOPBACK, "worker.Worker", *options, within=on_core, variables=variables)
+        _wait(folder / "master" / "log", "Registering worker", len(cores))
+        yield master
+
+
 def _ip(command: str) -> None:
     assert IP is not None
     subprocess.run([IP, *command.split()], check=True, capture_output=True, text=True)
 
 
-def _start(ends: ExitStack, folder: Path, host: str, kind: str, *options: str, within: tuple[str, ...] = ()) -> None:
+def _start(
+    ends: ExitStack,
+    folder: Path,
+    host: str,
+    kind: str,
+    *options: str,
+    within: tuple[str, ...] = (),
+    variables: Mapping[str, str] = os.environ,
+) -> None:
     folder.mkdir()
     # What Spark reports stands at INFO, which the jobs' own logging leaves out.
-    environment = {**os.environ, "SPARK_LOCAL_IP": host, "SPARK_CONF_DIR": str(folder)}
+    environment = {**variables, "SPARK_LOCAL_IP": host, "SPARK_CONF_DIR": str(folder)}
     log = ends.enter_context((folder / "log").open("w"))
     process = subprocess.Popen(
         [*within, str(SPARK_CLASS), f"org.apache.spark.deploy.{kind}", "--host", host, *options],
