@@ -104,10 +104,10 @@ person: setup ## Print everything that is held on CUSTOMER=key, as JSON and in p
 retention: setup ## Delete what is past its lifetime (docs/privacy.md); DRY_RUN=1: only say what would go.
 	@$(JOBS) -m jobs.retention $(if $(filter 1,$(DRY_RUN)),--dry-run)
 
-model-report: ## Write docs/model from the runs in RUNS=folder, on CORPORA=folder: [NOISE=folder] [RECORDINGS=folder] [MODEL=folder] [PREVIOUS=folder] [OUT=folder] [RETRAIN=1 [CONFIG=file] [TEACHER=file]]; TRAINING=python of training.
+model-report: ## Write docs/model from the runs in RUNS=folder, on CORPORA=folder: [NOISE=folder] [RECORDINGS=folder] [MODEL=folder] [PREVIOUS=folder] [OUT=folder] [INT8=1] [RETRAIN=1 [CONFIG=file] [TEACHER=file]]; TRAINING=python of training.
 	@"$${TRAINING:-.venv/training/bin/python}" -m reporting.model_report --runs "$$RUNS" --corpora "$$CORPORA" \
 		$(if $(NOISE),--noise "$$NOISE") $(if $(RECORDINGS),--recordings "$$RECORDINGS") \
-		$(if $(MODEL),--shipped "$$MODEL") $(if $(PREVIOUS),--previous "$$PREVIOUS") $(if $(OUT),--out "$$OUT") \
+		$(if $(MODEL),--shipped "$$MODEL") $(if $(PREVIOUS),--previous "$$PREVIOUS") $(if $(OUT),--out "$$OUT") $(if $(INT8),--int8) \
 		$(if $(RETRAIN),--retrain "$${CONFIG:-ser_model/configs/research.yaml}") $(if $(TEACHER),--teacher "$$TEACHER")
 
 OPEN = ser_model/configs/open$(if $(CREMA_D),-cremad).yaml

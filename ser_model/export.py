@@ -191,7 +191,7 @@ def _by_crossvalidation(
     in_float = None
     if int8:
         in_float = _uar_by_seed(config, runs, Listener(runs_folder, runs, splits, CONDITIONS, (), print), splits)
-        runs = [_run_in_int8(run, splits[run.name].train) for run in runs]
+        runs = [run_in_int8(run, splits[run.name].train) for run in runs]
     listener = Listener(runs_folder, runs, splits, CONDITIONS, (), print)
     temperature, threshold = listener.calibration_by(runs)
     evaluations = []
@@ -307,7 +307,8 @@ def _in_int8(path: Path, clips: Sequence[Clip], spec: FeatureSpec) -> bytes:
     return to_int8(path.read_bytes(), (pad_segments([segment], spec).numpy() for segment in heard))
 
 
-def _run_in_int8(run: Run, clips: Sequence[Clip]) -> Run:
+def run_in_int8(run: Run, clips: Sequence[Clip]) -> Run:
+    """Return a run whose network computes in 8-bit integers, scaled by clips that it was trained on."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / NETWORK_FILE
         export_network(run.network, run.config.features, path)

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recordings", type=Path, help="folder of calls for the shipped model's false flags")
     parser.add_argument("--shipped", type=Path, default=SHIPPED, help="model that ships (default: research)")
     parser.add_argument("--previous", type=Path, help="model that shipped before, to compare with")
+    parser.add_argument("--int8", action="store_true", help="bring the runs to 8-bit integers, as export --int8 does")
     parser.add_argument("--out", type=Path, default=Path("docs/model"), help="default: docs/model")
     parser.add_argument("--retrain", type=Path, metavar="CONFIG", help="train the runs that are missing, by this file")
     parser.add_argument("--teacher", type=Path, help="weights of the teacher, where runs are trained by one")
@@ -72,6 +73,7 @@ def write_report(options: argparse.Namespace) -> None:
     from reporting.model_report.pictures import draw_pictures
     from ser_model.classifier import Classifier
     from ser_model.conditions import LINE_RATE_HZ, conditions, read_noises
+    from ser_model.export import run_in_int8
     from ser_model.saved_runs import CACHE_FOLDER, Cache, Listener, read_runs, run_splits
 
     torch.set_num_threads(1)
@@ -98,6 +100,8 @@ def write_report(options: argparse.Namespace) -> None:
         noises = read_noises(options.noise, LINE_RATE_HZ, "test") if options.noise else []
         known = conditions(noises)
         splits = run_splits([*runs, *random_runs], corpora)
+        if options.int8:
+            runs, random_runs = ([run_in_int8(run, splits[run.name].train) for run in of] for of in (runs, random_runs))
         material = Material(
             runs=runs,
             random_runs=random_runs,

@@ -280,6 +280,8 @@ class Report:
         Name and version of what was trained, and the code of the runs.
     runs, unfinished, n_expected, epochs, training_s
         What there is of the cross-validation; seconds of the runs that wrote them down.
+    precision
+        What their networks compute in: float32 or int8.
     noise
         The noise of noise20 and noise10.
     clips, speakers
@@ -299,6 +301,7 @@ class Report:
     n_expected: int
     epochs: int
     training_s: Mapping[str, float]
+    precision: str
     noise: str
     conditions: Mapping[str, Evaluation]
     by_seed: Mapping[int, Mapping[str, Evaluation]]

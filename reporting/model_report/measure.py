@@ -413,6 +413,7 @@ def measure(material: Material, timed: Callable[[str], Any]) -> Report:
         unfinished=tuple(material.unfinished),
         n_expected=material.n_expected,
         epochs=first.epochs,
+        precision=every[0].precision,
         training_s={run.name: run.training_s for run in every if run.training_s is not None},
         noise=material.noise,
         conditions=together,

@@ -59,6 +59,7 @@ def _head(report: Report) -> list[str]:
     eight = report.conditions["g711"]
     folds = [name for name in report.runs if not name.startswith("random")]
     missing = report.n_expected - len(folds)
+    option, in_integers = (" INT8=1", ", in 8-bit integers as it ships") if report.precision == "int8" else ("", "")
     random = [name for name in report.runs if name not in folds]
     state = (
         f"All {report.n_expected} runs of the cross-validation are there."
@@ -76,15 +77,14 @@ def _head(report: Report) -> list[str]:
             "Made by the following command from saved runs; no figure was typed by hand.",
             "In numbers: [figures.json](figures.json).",
         ),
-        "    make model-report RUNS=FOLDER CORPORA=FOLDER NOISE=FOLDER RECORDINGS=FOLDER",
+        f"    make model-report RUNS=FOLDER CORPORA=FOLDER NOISE=FOLDER RECORDINGS=FOLDER{option}",
         _text(
             state,
             f"Each run is tested on speakers that it never heard ({len(eight.speakers)} RAVDESS actors, {eight.n} "
             "predictions: each clip once a seed), without a choice made on them: the network is that of the last of "
-            f"{report.epochs} epochs, temperature and conformal threshold are fitted on what the other folds' runs "
-            "made of their test speakers. UAR is the mean recall of the classes; intervals are 95%, over draws of "
-            "whole speakers, the seeds' "
-            "predictions together. Clips are brought to 8 kHz, cut to their speech, sent through the condition (g711 "
+            f"{report.epochs} epochs{in_integers}, temperature and conformal threshold are fitted on what the other "
+            "folds' runs made of their test speakers. UAR is the mean recall of the classes; intervals are 95%, over "
+            "draws of whole speakers, the seeds' predictions together. Clips are brought to 8 kHz, cut to their speech, sent through the condition (g711 "
             "where none is named) and cut into segments of at most 3 s. All of it is acted speech: on real calls "
             "nothing here was measured but what is said so.",
         ),

@@ -259,3 +259,9 @@ def test_the_whole_report(
     assert "clips of" not in again, "nothing is computed twice"
     kept = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert {**kept, "seconds": 0} == {**figures, "seconds": 0}
+
+    assert main([*map(str, given), "--int8"]) == 0
+    in_int8 = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert (figures["precision"], in_int8["precision"]) == ("float32", "int8")
+    assert "clips of" in capsys.readouterr().out, "they are other networks"
+    assert "in 8-bit integers as it ships" in " ".join((tmp_path / "out" / "README.md").read_text().split())

@@ -238,6 +238,7 @@ def test_the_report_on_a_model_is_made_by_the_python_of_training(tmp_path: Path)
     options = ("--runs", "--corpora", "--noise", "--recordings", "--shipped", "--out")
     words = [word for option in options for word in (option, NASTY)]
     assert make(tmp_path / "bin", "model-report", fake, *given) == ["-m", "reporting.model_report", *words]
+    assert make(tmp_path / "bin", "model-report", fake, "RUNS=a", "CORPORA=b", "INT8=1")[-1] == "--int8"
     trained = make(tmp_path / "bin", "model-report", fake, "RUNS=a", "CORPORA=b", "RETRAIN=1")
     assert trained[-2:] == ["--retrain", "ser_model/configs/research.yaml"]
     trained = make(tmp_path / "bin", "model-report", fake, "RUNS=a", "CORPORA=b", "RETRAIN=1", f"CONFIG={NASTY}")
