@@ -85,7 +85,8 @@ def _head(report: Report) -> list[str]:
             f"{report.epochs} epochs{in_integers}, temperature and conformal threshold are fitted on what the other "
             "folds' runs made of their test speakers. UAR is the mean recall of the classes; intervals are 95%, over "
             "draws of whole speakers, the seeds' predictions together. Clips are brought to 8 kHz, cut to their "
-            "speech, sent through the condition (g711 where none is named) and cut into segments of at most 3 s. All of it is acted speech: on real calls "
+            "speech, sent through the condition (g711 where none is named) and cut into segments of at most 3 s. "
+            "All of it is acted speech: on real calls "
             "nothing here was measured but what is said so.",
         ),
         _text(
