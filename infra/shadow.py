@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.night import unwind_on_signals
-from jobs.command import call_date
+from jobs.command import EXIT_INTERRUPTED, EXIT_PERMANENT, call_date
 from jobs.errors import JobError
 from jobs.settings import ROOT, Settings, load_settings
 from jobs.staging import RunStaging, new_run_id
@@ -36,7 +36,6 @@ from schemas import TABLES
 STEPS: Final = ("plan_recordings", "extract_features", "classify_emotions", "summarize_calls")
 COLUMNS: Final = {"emotion_log": SEGMENT_COLUMNS, "calls": CALL_COLUMNS}
 CALLS_SHOWN = 20
-EXIT_USAGE = 2
 
 
 class ShadowFailed(Exception):
@@ -148,10 +147,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = shadow(load_settings(), arguments.call_date, arguments.model, aside)
     except (JobError, ShadowFailed) as error:
         aside.print(str(error))
-        return EXIT_USAGE
+        return EXIT_PERMANENT
     except KeyboardInterrupt:
         aside.print("stopped; nothing was published")
-        return 130
+        return EXIT_INTERRUPTED
     if arguments.format == "table":
         in_words(found, console)
     elif arguments.format == "json":

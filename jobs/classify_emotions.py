@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -80,16 +81,19 @@ def classify(task: ClassifyTask) -> ClassifyResult:
         Where its features are not what the model hears.
     """
     classifier = load_classifier(task.model)
-    expected, found = classifier.card.feature_spec.hash, task.staging.file_metadata(task.file).get(FEATURE_HASH)
-    if found != expected:
+    batches = task.staging.read_file(SEGMENTS, task.file, _INPUT)
+    first = next(batches)  # no file of a staged table is empty
+    expected, found = classifier.card.feature_spec.hash, first.schema.metadata.get(FEATURE_HASH.encode(), b"none")
+    if found.decode() != expected:
         raise StepOrderError(
-            f"staged features are of specification {found}, the model needs {expected}; run extract_features again"
+            f"staged features are of specification {found.decode()}, the model needs {expected}; run extract_features "
+            "again"
         )
     counts = dict(NOTHING_YET)
     name = f"{task.number:05d}"
     with task.staging.writer(EMOTION_LOG, name) as writer:
         read = 0
-        for segments in whole_calls(task.staging.read_file(SEGMENTS, task.file, _INPUT)):
+        for segments in whole_calls(chain([first], batches)):
             read += segments.num_rows
             started = time.monotonic()
             segments, probabilities, failed = _probabilities(segments, classifier, task.batch_size)

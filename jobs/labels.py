@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.errors import StorageError
-from jobs.storage import Storage, StoredFile
+from jobs.storage import Storage, StoredFile, damaged_file
 from schemas import LABELS
 from schemas.errors import SchemaError
 from schemas.table import PARTITION_COLUMN
@@ -80,7 +79,9 @@ class Labels:
         Raises
         ------
         StorageError, StorageAccessDenied
-            Where the warehouse cannot be read, or a file in it is damaged.
+            Where the warehouse cannot be read.
+        DamagedFile
+            Where a file in it is no judgement.
         """
         known: dict[str, pa.Table] = {}
         for _, file in self.files():
@@ -121,16 +122,13 @@ class Labels:
         return self._storage.delete_below(f"{LABELS.name}/{PARTITION_COLUMN}={call_date.isoformat()}")
 
     def _read(self, path: str) -> pa.Table:
+        content = self._storage.read(path)
         try:
-            with self._storage.open_input(path) as source:
-                rows = pq.ParquetFile(source).read()
+            rows = pq.ParquetFile(pa.BufferReader(content)).read()
             days = pa.repeat(pa.scalar(_day(path), pa.date32()), rows.num_rows)
             return LABELS.conform(rows.append_column(PARTITION_COLUMN, days).select(LABELS.schema.names))
-        except (pa.ArrowInvalid, KeyError, SchemaError) as error:
-            raise StorageError(
-                f"{self._storage.uri(path)} holds no judgement that can be read ({str(error).splitlines()[0]}); "
-                "expected what the dashboard writes: restore the file, or delete it"
-            ) from None
+        except (pa.ArrowException, OSError, KeyError, SchemaError) as error:
+            raise damaged_file(self._storage.uri(path), content, error) from error
 
 
 def _day(path: str) -> date:

@@ -291,18 +291,6 @@ class RunStaging:
         """A writer of one file of the table; what it wrote counts once committed."""
         return TableWriter(self, table, f"{table.name}/{task}-{secrets.token_hex(8)}.parquet", metadata or {})
 
-    def file_metadata(self, file: StagedFile) -> dict[str, str]:
-        """The metadata that the file was written with."""
-        import pyarrow.parquet as pq
-
-        with (
-            local_errors("read", self.storage.location),
-            parquet_errors(self.storage.location),
-            self.storage.open_input(f"{self.folder}/{file.path}") as source,
-        ):
-            found = pq.read_metadata(source).metadata or {}
-        return {name.decode(): value.decode() for name, value in found.items() if name != b"ARROW:schema"}
-
     def commit(self, table: Table, files: Sequence[StagedFile]) -> Manifest:
         """Make these files the table, in place of what it was."""
         manifest = Manifest(table.name, self.run_id, table.version, tuple(file for file in files if file.rows))
@@ -351,7 +339,10 @@ class RunStaging:
         file: StagedFile,
         columns: Sequence[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Read one file of a table, batch by batch, optionally some of its columns only."""
+        """Read one file of a table, batch by batch, optionally some of its columns only.
+
+        The batches' schema has the metadata that the file was written with.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -363,6 +354,8 @@ class RunStaging:
             self.storage.open_input(f"{self.folder}/{file.path}") as source,
             pq.ParquetFile(source) as parquet,
         ):
+            said = parquet.metadata.metadata
+            schema = schema.with_metadata({name: said[name] for name in said if name != b"ARROW:schema"})
             for batch in parquet.iter_batches(ROW_GROUP_ROWS, columns=stored):
                 arrays = {name: batch.column(name) for name in stored}
                 if PARTITION_COLUMN in schema.names:

@@ -165,11 +165,7 @@ class Storage(ABC):
         try:
             return parse(json.loads(content))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DamagedFile(
-                f"{self.uri(path)} is damaged, or of another version of the code: its {len(content)} bytes are not "
-                f"what the jobs keep there ({type(error).__name__}); restore it from a copy, or, if a run's staging "
-                "holds it, start a new run of the day"
-            ) from error
+            raise damaged_file(self.uri(path), content, error) from error
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at ``path``."""
@@ -519,7 +515,13 @@ def storage_from_options(options: Mapping[str, str]) -> Storage:
 
 
 def s3_client(endpoint: str | None, region: str) -> S3Client:
-    """A boto3 client that tries again with back-off, as S3 asks for."""
+    """A boto3 client that tries again with back-off, as S3 asks for.
+
+    Raises
+    ------
+    SettingsError
+        Where the endpoint is no address, or the region no name of one.
+    """
     from botocore.config import Config
 
     config = Config(
@@ -529,7 +531,13 @@ def s3_client(endpoint: str | None, region: str) -> S3Client:
         max_pool_connections=32,
         s3={"addressing_style": "path"} if endpoint else None,
     )
-    return _session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    try:
+        return _session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
+    except ValueError as error:
+        raise SettingsError(
+            f"S3 cannot be asked ({error}); expected an endpoint such as https://s3.example.com or "
+            f"http://127.0.0.1:9000, or none, and a region such as us-east-1; found {endpoint!r} and {region!r}"
+        ) from None
 
 
 def is_plain(endpoint: str | None) -> bool:
@@ -663,6 +671,15 @@ def said_by_a_store(where: str, error: Exception) -> StorageAccessDenied | Stora
     return _refused(where, code)
 
 
+def damaged_file(where: str, content: bytes, error: Exception) -> DamagedFile:
+    """What is raised of a file that is not what the jobs keep there, as an error of reading it shows."""
+    return DamagedFile(
+        f"{where} is damaged, or of another version of the code: its {len(content)} bytes are not what the jobs keep "
+        f"there ({type(error).__name__}); restore it from a copy, or, if a run's staging holds it, start a new run of "
+        "the day"
+    )
+
+
 def is_full(error: OSError) -> bool:
     """Whether a disk, or what may be taken of it, is full."""
     return error.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -693,6 +710,10 @@ def local_errors(done: str, where: str) -> Iterator[None]:
     except PermissionError as error:
         raise StorageAccessDenied(
             f"{where} cannot be {done} ({error.strerror}); check the folder's permissions"
+        ) from None
+    except (NotADirectoryError, FileExistsError):
+        raise SettingsError(
+            f"{where} cannot be {done}: it, or what it is in, is a file; expected a folder, or none yet"
         ) from None
     except OSError as error:
         if (answer := said_by_a_store(where, error)) is not None:

@@ -597,6 +597,8 @@ class Warehouse:
         try:
             return DeltaTable(self.storage.uri(name), storage_options=self.storage.delta_options())
         except TableNotFoundError:
+            # To deltalake a warehouse that is a file is one without tables; to who looks for a file in it, it is not.
+            self.storage.exists(f"{name}/_delta_log/{0:020}.json")
             return None
 
     def _state(self, name: str) -> DayFiles:

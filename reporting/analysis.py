@@ -15,11 +15,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jobs.command import run_command
+from jobs.command import EXIT_PERMANENT, run_command
 from jobs.errors import JobError
 from reporting.aggregates import ClassifierError, ReportingError, aggregate
 from reporting.sql import (
-    EXIT_USAGE,
     Session,
     add_day_options,
     add_warehouse_options,
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = _rows(session, arguments, *asked_days(arguments, session))
     except (JobError, ReportingError, SerModelError) as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
+        return EXIT_PERMANENT
     _show(session, rows, arguments.format)
     return 0
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from jobs.command import call_date, run_command
+from jobs.command import EXIT_PERMANENT, call_date, run_command
 from jobs.errors import JobError, NotPublished, SettingsError, StorageError
 from jobs.settings import load_store_settings
 from jobs.storage import Storage, open_storage, storage_from_options
@@ -35,7 +35,6 @@ MAX_ROWS = 40
 DAYS = 28
 _ALL = {**TABLES, LABELS.name: LABELS}
 EXIT_QUERY = 1
-EXIT_USAGE = 2
 HELP = """\
 End a query with ; and it runs. Commands:
   .tables          the tables, and what a row of each is
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         session = published_session(arguments)
     except JobError as error:
-        return _say(str(error), EXIT_USAGE)
+        return _say(str(error), EXIT_PERMANENT)
     query = " ".join(arguments.query).strip()
     if not query:
         return prompt(session, arguments.format)

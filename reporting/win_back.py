@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.command import run_command
+from jobs.command import EXIT_PERMANENT, run_command
 from jobs.errors import JobError
 from jobs.opt_outs import OptOuts
 from jobs.settings import load_settings
 from jobs.storage import open_storage
 from jobs.suppressions import Suppressions
 from reporting.sql import (
-    EXIT_USAGE,
     add_day_options,
     add_warehouse_options,
     asked_days,
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = win_back(session.tables, first, last, excluded)
     except JobError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
+        return EXIT_PERMANENT
     if excluded is None:
         sys.stderr.write("--warehouse: no settings, so today's list of opt-outs is not asked\n")
     show(session.tables.from_arrow(found), arguments.format)

@@ -98,6 +98,19 @@ def test_nothing_published_is_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_warehouse_that_is_a_file_is_not_one_without_tables(tmp_path: Path) -> None:
+    (tmp_path / "calls.parquet").write_bytes(b"")
+    found = sql(LocalStorage(tmp_path / "calls.parquet"), "select 1")
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert found.stderr.startswith(f"{tmp_path / 'calls.parquet'} cannot be read: it, or what it is in, is a file")
+
+
+def test_an_address_that_is_none_is_one_line() -> None:
+    found = sql(S3Storage("s3://bucket/warehouse", "nonsense", "us-east-1"), "select 1")
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert found.stderr.startswith("S3 cannot be asked (Invalid endpoint: nonsense); expected an endpoint such as")
+
+
 REPLACED_MEANWHILE = """
 import sys
 sys.path.append("tests/integration")

@@ -51,6 +51,19 @@ def test_features_are_read_as_they_were_staged(spec: InputSpec) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+NOT_CLASSIFIED = {
+    "call_date": date(2026, 11, 20),
+    "contact_id": "c",
+    "role": "agent",
+    "turn_index": 0,
+    "segment_index": 0,
+    "start_s": 0.0,
+    "end_s": 1.0,
+    "classified": False,
+    "source_uri": "s3://bucket/c.wav",
+}
+
+
 @pytest.mark.parametrize("said", [{}, {FEATURE_HASH: "of another specification"}])
 def test_features_of_another_specification_are_refused(tmp_path: Path, said: dict[str, str]) -> None:
     staging = RunStaging(LocalStorage(tmp_path / "staging"), date(2026, 11, 20), "run-1")
@@ -58,9 +71,9 @@ def test_features_of_another_specification_are_refused(tmp_path: Path, said: dic
 
     def staged(metadata: dict[str, str]) -> ClassifyTask:
         with staging.writer(SEGMENTS, metadata=metadata) as segments:
-            segments.write(SEGMENTS.empty())
+            segments.write(pa.Table.from_pylist([NOT_CLASSIFIED], schema=SEGMENTS.schema))
         return ClassifyTask(0, segments.file, staging, model, batch_size=64)
 
-    assert classify(staged({FEATURE_HASH: SPEC.hash})).emotion_log.rows == 0
+    assert classify(staged({FEATURE_HASH: SPEC.hash})).emotion_log.rows == 1
     with pytest.raises(StepOrderError, match=f"the model needs {SPEC.hash}; run extract_features again"):
         classify(staged(said))

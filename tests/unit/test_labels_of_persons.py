@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.erase import Erasure
-from jobs.errors import ErasureIncomplete, StorageError
+from jobs.errors import DamagedFile, ErasureIncomplete
 from jobs.labels import Label, Labels
 from jobs.person import Person, disclose, in_words
 from jobs.settings import Settings, load_settings
@@ -56,9 +56,9 @@ def test_what_is_still_found_is_not_certified(
         Erasure(Person.of([CONTACT]), settings).run()
 
 
-@pytest.mark.parametrize("content", [b"no table", b""])
+@pytest.mark.parametrize("content", [b"no table", b"", b"PAR1" + bytes(400) + b"PAR1", b"PAR1\xff\0\0\0PAR1"])
 def test_a_damaged_file_is_named(settings: Settings, labels: Labels, content: bytes) -> None:
     (_, file), *_ = labels.files()
     (Path(settings.warehouse) / file.path).write_bytes(content)
-    with pytest.raises(StorageError, match=rf"{file.path} holds no judgement that can be read .*restore the file"):
+    with pytest.raises(DamagedFile, match=rf"{file.path} is damaged, .* {len(content)} bytes .*restore it from a copy"):
         Labels(LocalStorage(settings.warehouse)).read()

@@ -22,6 +22,7 @@ from small_models import write_model
 
 from infra import shadow as command
 from infra.demo.local_s3 import local_s3
+from jobs.command import EXIT_PERMANENT
 from jobs.staging import RunSpec, RunStaging
 from jobs.storage import LocalStorage, s3_client
 from jobs.warehouse import RunFigures, Warehouse
@@ -239,7 +240,7 @@ def test_what_cannot_be_compared_is_said(
     center: Path, capsys: pytest.CaptureFixture[str], day: str, model: str, says: str
 ) -> None:
     published = content(center / "warehouse")
-    assert command.main(["--call-date", day, "--model", str(center / model)]) == command.EXIT_USAGE
+    assert command.main(["--call-date", day, "--model", str(center / model)]) == EXIT_PERMANENT
     assert says in capsys.readouterr().err
     assert content(center / "warehouse") == published
     assert not content(center / "staging")

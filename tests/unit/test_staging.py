@@ -243,9 +243,8 @@ def test_a_damaged_file_of_a_table_is_an_error_that_says_what_to_do(staging: Run
     (file,) = staging.write_table(TABLE, things("a")).files
     path = Path(staging.storage.uri(staging.folder)) / file.path
     path.write_bytes(path.read_bytes()[: file.size_bytes // 2] if isinstance(content, str) else content)
-    for read in (names, lambda staging: staging.file_metadata(file)):
-        with pytest.raises(StorageError, match=r"cannot be read .*(run what wrote it again|check the disk)"):
-            read(staging)
+    with pytest.raises(StorageError, match=r"cannot be read .*(run what wrote it again|check the disk)"):
+        names(staging)
 
 
 @pytest.mark.parametrize(

@@ -148,10 +148,23 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
 def test_a_folder_that_is_a_file_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     storage = LocalStorage(tmp_path / "file")
-    with pytest.raises(StorageError, match="cannot be written"):
-        storage.write("below", b"")
-    with pytest.raises(StorageError, match="cannot be written"):
-        storage.create("below", b"")
+    for done, work in {
+        "read": lambda: storage.read("below"),
+        "written": lambda: (storage.write("below", b""), storage.create("below", b"")),
+        "deleted": lambda: storage.delete("below"),
+    }.items():
+        with pytest.raises(SettingsError, match=rf"/file cannot be {done}: it, or what it is in, is a file; expected"):
+            work()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region"),
+    [("nonsense", "us-east-1"), ("http://", "us-east-1"), ("http://[::1", "us-east-1"), (None, "no region")],
+)
+def test_what_is_no_address_or_no_region_is_refused_before_anything_is_asked(endpoint: str | None, region: str) -> None:
+    with pytest.raises(SettingsError, match=r"S3 cannot be asked .*expected an endpoint such as https://") as refused:
+        s3_client(endpoint, region)
+    assert f"found {endpoint!r} and {region!r}" in str(refused.value)
 
 
 def test_deleting_takes_empty_folders_along_but_never_the_location(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import simulated
 
+from jobs.command import EXIT_PERMANENT
 from jobs.storage import LocalStorage
-from reporting.sql import EXIT_USAGE
 from reporting.win_back import main, win_back
 
 LAST = date(2026, 11, 20)
@@ -118,7 +118,7 @@ def test_today_s_list_of_opt_outs_is_heeded(
 
 def test_a_table_that_cannot_be_read_is_said_in_a_line(warehouse: str, capsys: pytest.CaptureFixture[str]) -> None:
     next(Path(warehouse).glob("calls/**/*.parquet")).unlink()
-    assert main(["--warehouse", warehouse, "--from", str(LAST - timedelta(27))]) == EXIT_USAGE
+    assert main(["--warehouse", warehouse, "--from", str(LAST - timedelta(27))]) == EXIT_PERMANENT
     said = capsys.readouterr().err
     assert said.startswith("the published tables cannot be read (")
     assert said.count("\n") == 1
