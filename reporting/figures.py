@@ -471,7 +471,7 @@ def _inline(figure: Figure, name: str, title: str, description: str) -> Markup:
         # The browser draws the text, in its own font: that matplotlib's lacks a sign does not matter.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    root = ElementTree.fromstring(drawn.getvalue())  # nosec B314 # noqa: S314 - written by matplotlib a line above
+    root = ElementTree.fromstring(drawn.getvalue())  # noqa: S314 - written by matplotlib a line above
     texts = [str(value) for element in root.iter() for value in element.attrib.values()]
     used = {found for text in texts for found in re.findall(r"#([\w-]+)", text)}
     for element in root.iter():

@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,12 +22,14 @@ from deltalake.exceptions import CommitFailedError
 from sample_runs import figures, rows_of, staged
 
 import jobs.warehouse
+from jobs.classify_emotions import emotion_rows
 from jobs.day_lock import DayLock
 from jobs.errors import DayLocked, DayPublishedAnew, StepOrderError, StorageError, ValidationFailed
 from jobs.staging import RunStaging
 from jobs.storage import LocalStorage, Storage
 from jobs.warehouse import DAY_TABLES, Warehouse, carry_forward
 from schemas import TABLES
+from schemas.staging import SEGMENTS
 from schemas.table import Table
 
 DAY = date(2026, 11, 20)
@@ -355,6 +359,25 @@ def test_a_new_column_is_null_on_older_days(staging: Storage, warehouse: Warehou
     assert warehouse.read("calls").column("csat_survey").null_count == 3
     assert warehouse.read("calls", call_date=DAY).column("csat_survey").null_count == 3
     assert warehouse.read("calls", call_date=DAY).column("duration_s").null_count == 0
+
+
+def test_models_of_other_labels_stand_beside_each_other(staging: Storage, warehouse: Warehouse) -> None:
+    """Each day has the probabilities of its own model's labels, and null for the others."""
+    log = TABLES["emotion_log"]
+    known = {DAY: ("angry", "happy", "neutral"), NEXT_DAY: ("bored", "neutral", "sad")}
+    for day, labels in known.items():
+        run = staged(staging, day, f"run-{day}")
+        card = SimpleNamespace(labels=labels, model_id=f"model-of-{day}", conformal_threshold=0.1)
+        model: Any = SimpleNamespace(card=card)
+        segments = rows_of(SEGMENTS, day, run.run_id, 2).drop_columns("source_uri")  # one classified, one not
+        run.write_table(log, emotion_rows(segments, np.array([[0.1, 0.2, 0.7]], np.float32), model, run.run_id))
+        warehouse.publish(run, figures())
+    rows = [row for row in warehouse.read("emotion_log").to_pylist() if row["classified"]]
+    assert sorted(row["call_date"] for row in rows) == [DAY, NEXT_DAY]
+    for row in rows:
+        said = {name.removeprefix("p_"): row[name] for name in row if name.startswith("p_") and row[name] is not None}
+        assert said == dict(zip(known[row["call_date"]], map(pytest.approx, (0.1, 0.2, 0.7)), strict=True))
+        assert (row["model_id"], row["emotion"]) == (f"model-of-{row['call_date']}", known[row["call_date"]][2])
 
 
 def test_a_warehouse_made_before_a_table_existed_is_read_and_published_to(
