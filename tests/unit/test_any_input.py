@@ -14,6 +14,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import card_values, network, write_model
@@ -127,6 +128,28 @@ def test_any_card_is_one_or_is_refused(changes: dict[str, Any]) -> None:
     except SerModelError:
         return
     assert ModelCard.from_dict(card.to_dict()) == card
+    assert card.model_id
+
+
+CARD_TEXT = yaml.safe_dump(CARD).encode()
+YAML = st.sampled_from([b"&a ", b"*a", b"!!python/object:os.system ", b"!!binary ", b"<<: ", b"? ", b"- ", b"{", b"}"])
+ODD_BYTES = YAML | st.sampled_from([b"\0", b"\xff", b"\xef\xbb\xbf", b"\t", b"\n---\n", b"%YAML 9.9\n"])
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, len(CARD_TEXT)), st.integers(0, 9), ODD_BYTES | st.binary(max_size=6)))
+)
+@settings(deadline=None, max_examples=100)
+def test_any_text_of_a_card_is_one_or_is_refused(changes: list[tuple[int, int, bytes]]) -> None:
+    text = CARD_TEXT
+    for place, replaced, by in changes:
+        text = text[:place] + by + text[place + replaced :]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.yaml").write_bytes(text)
+        try:
+            card = ModelCard.load(Path(folder))
+        except SerModelError:
+            return
     assert card.model_id
 
 
