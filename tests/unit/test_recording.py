@@ -209,6 +209,16 @@ def test_numbers_that_are_none_are_silence(voice: Voice) -> None:
     assert extract(file(sound, subtype="FLOAT")).segments
 
 
+def test_an_offset_is_not_heard(voice: Voice) -> None:
+    sound = call(voice) / 4
+    plain, offset = (extract(file(each, subtype="FLOAT")).segments for each in (sound, sound + np.float32([0.5, -0.5])))
+    for found, expected in zip(offset, plain, strict=True):
+        assert (found.start_s, found.end_s) == pytest.approx((expected.start_s, expected.end_s), abs=0.02)
+    with pytest.raises(RecordingError) as refused:
+        extract(file(np.full_like(sound, 0.5), subtype="FLOAT"))
+    assert refused.value.reason_code == "no_speech"
+
+
 def test_a_header_of_unknown_length_is_no_truncation(voice: Voice) -> None:
     content = bytearray(file(call(voice)).getvalue())
     place = content.index(b"data") + 4
