@@ -7,10 +7,10 @@ replaces its rows; running two days at once is fine, the same day twice is not (
 
 **Steps.** plan_recordings lists the day; extract_features and classify_emotions (Spark) read the recordings and
 classify the customers' speech; summarize_calls (Spark) makes the tables; validate_tables stops a night whose tables
-break an expectation, before anyone sees them; publish_tables replaces the day; render_report writes the report;
-send_metrics sends what the night came to, where Airflow's metrics are on.
+break an expectation, before anyone sees them; publish_tables replaces the day; render_report writes the report.
 A recording that cannot be scored is quarantined with its reason and stops nothing. Where channels are set
-(docs/alerts.md), notify and send_report tell people of the day, its alerts and its report; they fail no night.
+(docs/alerts.md), notify and send_report tell people of the day, its alerts and its report; they fail no night. Where
+Airflow's metrics are on, send_metrics sends what the night came to with them (docs/operations.md).
 
 **When it fails.** A transient failure (storage, network, a lost worker) is retried with growing waits. A permanent one
 (settings, validation) ends at once, with the reason in the task's last lines; mend it and clear the task. What was
@@ -63,7 +63,7 @@ def nightly_emotion_log() -> None:
 
     @task
     def send_metrics() -> None:
-        """Send what the night came to with Airflow's own metrics, where they are on (docs/operations.md)."""
+        """Send what the night came to with Airflow's own metrics."""
         context = get_current_context()
         run = context["ti"].xcom_pull(task_ids="start_night")
         send_run_metrics(DEPLOYMENT, run, context["dag_run"].run_type.value)
@@ -89,8 +89,9 @@ def nightly_emotion_log() -> None:
         process("validate_tables"),
         publish,
         report,
-        send_metrics(),
     )
+    if DEPLOYMENT.sends_metrics:
+        report >> send_metrics()
     tell_people(DEPLOYMENT, "start_night", publish, report)
 
 

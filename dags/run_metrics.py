@@ -22,9 +22,6 @@ def send_run_metrics(deployment: Deployment, run: Mapping[str, str], run_type: s
     run_type
         Airflow's: scheduled, backfill or manual, by which what days that are run again came to is told apart.
     """
-    if not deployment.sends_metrics:
-        log.info("no metrics are sent: Airflow's section [metrics] has neither otel_on nor statsd_on")
-        return
     measured = ask(deployment, "jobs.run_metrics", "--call-date", run["call_date"], "--run-id", run["run_id"])
     for each in measured:
         gauge(each["name"], each["value"], tags={**each["tags"], "run_type": run_type})

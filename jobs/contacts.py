@@ -34,7 +34,7 @@ from jobs.fields import (
 from jobs.identity import keyed_hash
 from jobs.layouts import local_date
 from jobs.settings import Settings
-from jobs.tabular import EXPECTED_FILES, BadRow, Complain, Row, encodable, kind_of, places, read_places
+from jobs.tabular import BadRow, Complain, Row, encodable, kind_of, places, read_places
 from schemas import TABLES
 
 if TYPE_CHECKING:
@@ -285,7 +285,8 @@ def _as_text(value: Any) -> str | None:
 class ContactRecords:
     """The newest record of each contact, and how much was wrong.
 
-    ``left_out`` are the contacts that have rows, none of which is a record.
+    ``left_out`` are the contacts that have rows, none of which is a record; ``nothing_at`` the places that were looked
+    at, where there is nothing at any of them.
     """
 
     by_contact: Mapping[str, ContactRecord]
@@ -293,9 +294,10 @@ class ContactRecords:
     bad_rows: int = 0
     bad_fields: int = 0
     superseded: int = 0
+    nothing_at: Sequence[str] = ()
 
 
-def read_contacts(settings: Settings, days: Iterable[date], *, needed: bool = True) -> ContactRecords:
+def read_contacts(settings: Settings, days: Iterable[date]) -> ContactRecords:
     """Read the contact records of some days.
 
     Records arrive more than once and in any order: the one that was updated last counts, of those updated at once (or
@@ -307,15 +309,12 @@ def read_contacts(settings: Settings, days: Iterable[date], *, needed: bool = Tr
         ``contacts`` names the place; no records where it is not set.
     days
         UTC dates.
-    needed
-        Whether there have to be records; an enrichment has those that were published.
 
     Raises
     ------
     ContactRecordsError
-        Where there are no records on any of the days though they are needed, none of the rows is one, or a file
-        cannot be read to its end: a night without queues should not look like one with them, nor should it score who
-        opted out. Where only some of the days' places are missing, that is a warning.
+        Where none of the rows is a record, or a file cannot be read to its end: a night without queues should not look
+        like one with them, nor should it score who opted out. Where places are missing, that is a warning.
     """
     if settings.contacts is None:
         return ContactRecords({})
@@ -346,25 +345,22 @@ def read_contacts(settings: Settings, days: Iterable[date], *, needed: bool = Tr
             f"contact records cannot be read: {'; '.join(reading.unreadable[:3])} "
             f"({len(reading.unreadable)} in all); mend the file or take it away, and start again"
         )
-    if needed and reading.missing == places(settings.contacts, days) != []:
-        raise ContactRecordsError(
-            f"there are no contact records at {' or '.join(reading.missing)}; expected {EXPECTED_FILES}, "
-            "or a folder or an s3:// prefix with such files below it"
-        )
     if reading.rows and not by_contact:
         raise ContactRecordsError(
             f"none of the {reading.rows} rows at {settings.contacts} is a contact record, the log says why; where the "
             "columns are not Amazon Connect's, set CALLMOOD_CONTACT_COLUMNS (docs/records.md)"
         )
     for place in reading.missing:
-        log.warning("there are no contact records at %s; those of the other places are used", place)
+        log.warning("there are no contact records at %s", place)
     if reading.bad_rows or reading.bad_fields:
         log.warning(
             "%d rows are no contact records and were left out; %d fields of others are wrong and left empty",
             reading.bad_rows,
             reading.bad_fields,
         )
-    return ContactRecords(by_contact, left_out - by_contact.keys(), reading.bad_rows, reading.bad_fields, superseded)
+    nothing_at = reading.missing if reading.missing == places(settings.contacts, days) else ()
+    wrong = (reading.bad_rows, reading.bad_fields, superseded)
+    return ContactRecords(by_contact, left_out - by_contact.keys(), *wrong, nothing_at)
 
 
 def contact_day(record: ContactRecord, layouts: Layouts, settings: Settings) -> date:

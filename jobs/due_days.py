@@ -103,7 +103,7 @@ def _due_days(view: Snapshot, settings: Settings, night: date) -> list[DueDay]:
 def stored(settings: Settings, day: date) -> Objects:
     """The objects of a day that could be recordings, as they are now, but for those of erased people."""
     days = utc_dates(day, settings.zone)
-    contacts = read_contacts(settings, [*days, days[-1] + timedelta(days=1)], needed=False).by_contact
+    contacts = read_contacts(settings, [*days, days[-1] + timedelta(days=1)]).by_contact
     suppressions = Suppressions.load(open_storage(settings.warehouse, settings), settings.identity_secret)
     erased = suppressions.of_customers(contacts)
     listing = list_day(settings, open_layouts(settings), contacts, day)

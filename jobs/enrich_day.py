@@ -69,7 +69,7 @@ def run(context: StepContext) -> Mapping[str, float]:
     # Before records are looked for, and these once, however often the day is replaced while it is read.
     warehouse.view(lambda view: last_run(view, context.call_date), ["runs"])
     days = record_days(context.call_date, settings, datetime.now(UTC).date())
-    records = read_day_records(settings, days, contacts_needed=False)
+    records = read_day_records(settings, days)
     suppressions = Suppressions.load(warehouse.storage, settings.identity_secret)
     records = suppressions.of_records(records, suppressions.in_records(records))
     return warehouse.view(lambda view: _enrich(view, records, context))

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from jobs.alert_rules import load_rules
 from jobs.command import run_command
 from jobs.contacts import ContactRecord, contact_day
+from jobs.errors import ContactRecordsError
 from jobs.identity import keyed_hash
 from jobs.layouts import Layout, Layouts, RecordingKey, is_audio, local_date, open_layouts, utc_dates
 from jobs.model import portable, read_card
@@ -35,6 +36,7 @@ from jobs.staging import RunSpec
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage, s3_client, s3_errors
 from jobs.suppressions import Suppressions
+from jobs.tabular import EXPECTED_FILES
 from schemas import STAGED_TABLES
 from schemas.staging import PLAN
 
@@ -139,6 +141,12 @@ def run(context: StepContext) -> Mapping[str, float]:
     erased = suppressions.in_records(records)
     listing = list_day(settings, layouts, records.contacts, context.call_date)
     stored = [each for each in listing.stored if not is_erased(each, suppressions, erased)]
+    if stored and records.no_contacts_at:
+        raise ContactRecordsError(
+            f"there are no contact records at {' or '.join(records.no_contacts_at)}, and {len(stored):,} objects that "
+            f"could be recordings of {context.call_date}; expected {EXPECTED_FILES}, or a folder or an s3:// prefix with "
+            "such files below it"
+        )
     records = suppressions.of_records(records, erased)
     tolerance = timedelta(seconds=settings.clock_skew_s)
     rows = plan_rows(stored, layouts, records, opt_outs, _agent_ids(settings), tolerance)

@@ -49,6 +49,8 @@ class DayRecords:
         What was wrong or superseded: bad_contact_records, bad_contact_fields, superseded_contact_records, bad_events,
         bad_surveys, bad_survey_fields, bad_topics, unreadable_files (but for contact records), and unknown_events,
         unknown_surveys and unknown_topics, whose contacts have no record here (where there are records).
+    no_contacts_at
+        The places of contact records, where there is nothing at any of them.
     """
 
     contacts: Mapping[str, ContactRecord]
@@ -57,6 +59,7 @@ class DayRecords:
     surveys: Mapping[str, Survey]
     topics: Mapping[str, Sequence[Topic]]
     counts: Mapping[str, int]
+    no_contacts_at: Sequence[str] = ()
 
     def tables(
         self,
@@ -128,7 +131,7 @@ class DayRecords:
         }
 
 
-def read_day_records(settings: Settings, days: Sequence[date], *, contacts_needed: bool = True) -> DayRecords:
+def read_day_records(settings: Settings, days: Sequence[date]) -> DayRecords:
     """Read contact records, events, surveys and topics of the places of some days.
 
     Parameters
@@ -138,19 +141,17 @@ def read_day_records(settings: Settings, days: Sequence[date], *, contacts_neede
         day.
     days
         UTC dates.
-    contacts_needed
-        Whether there have to be contact records; an enrichment has those that were published.
 
     Raises
     ------
     ContactRecordsError
-        Where there are no usable contact records at all, or a file of them cannot be read to its end.
+        Where no row of contact records can be used, or a file of them cannot be read to its end.
     SettingsError
         Where ``contact_columns`` or a place is wrong.
     StorageError, StorageAccessDenied
         Where the store does not answer, or refuses.
     """
-    contacts = read_contacts(settings, days, needed=contacts_needed)
+    contacts = read_contacts(settings, days)
     events = read_events(settings, days)
     surveys = read_surveys(settings, days)
     topics = read_topics(settings, days)
@@ -170,4 +171,4 @@ def read_day_records(settings: Settings, days: Sequence[date], *, contacts_neede
         "unknown_topics": sum(len(found) for contact, found in topics.by_contact.items() if contact not in known),
     }
     sidecars = (events.by_contact, surveys.by_contact, topics.by_contact)
-    return DayRecords(contacts.by_contact, contacts.left_out, *sidecars, counts)
+    return DayRecords(contacts.by_contact, contacts.left_out, *sidecars, counts, contacts.nothing_at)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.airflow
 TAGS = {"nightly", "enrichment", "emotion", "privacy"}
 ROOT = Path(__file__).resolve().parent.parent.parent
 STEPS = {
-    "nightly_emotion_log": ["start_night", *RUN_STEPS["night"], "send_metrics"],
+    "nightly_emotion_log": ["start_night", *RUN_STEPS["night"]],
     "enrich_emotion_log": ["start_enrichment", *RUN_STEPS["enrichment"]],
 }
 SPARK = {

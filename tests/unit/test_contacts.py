@@ -499,25 +499,27 @@ def test_no_records_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("there", [[], ["readme.txt"]])
-def test_a_place_without_records_is_an_error(tmp_path: Path, there: list[str]) -> None:
+def test_where_nothing_is_at_any_place_that_is_said(tmp_path: Path, there: list[str]) -> None:
     for name in there:
         (tmp_path / "20").mkdir()
         (tmp_path / "20" / name).write_text("no records")
-    with pytest.raises(ContactRecordsError, match=r"no contact records at .*20 or .*21; expected JSON .*\.parquet"):
-        read_contacts(configured(contacts=f"{tmp_path}/%d"), DAYS)
+    found = read_contacts(configured(contacts=f"{tmp_path}/%d"), DAYS)
+    assert (found.by_contact, found.nothing_at) == ({}, [f"{tmp_path}/20", f"{tmp_path}/21"])
 
 
 @pytest.mark.parametrize("there", ["20", "21"])
 def test_one_place_of_two_is_a_warning(tmp_path: Path, there: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / f"{there}.jsonl").write_text(json.dumps(RECORD))
-    assert set(read_contacts(configured(contacts=f"{tmp_path}/%d.jsonl"), DAYS).by_contact) == {"c1"}
+    found = read_contacts(configured(contacts=f"{tmp_path}/%d.jsonl"), DAYS)
+    assert (set(found.by_contact), found.nothing_at) == ({"c1"}, ())
     (warning,) = caplog.messages
     assert warning.startswith("there are no contact records at ")
     assert "c1" not in warning.replace(str(tmp_path), "")
 
 
 def test_an_empty_file_is_a_day_without_contacts(tmp_path: Path) -> None:
-    assert read(tmp_path).by_contact == {}
+    found = read(tmp_path)
+    assert (found.by_contact, found.nothing_at) == ({}, ())
 
 
 def test_rows_none_of_which_is_a_record_are_an_error(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import yaml
 from listed_store import WRITTEN, ListedStore
 
 from jobs import plan_recordings
-from jobs.errors import SettingsError
+from jobs.errors import ContactRecordsError, SettingsError
 from jobs.identity import keyed_hash
 from jobs.settings import load_settings
 from jobs.staging import RunStaging
@@ -503,6 +503,17 @@ def test_every_staged_table_is_written_and_the_counts_are_kept(plan: Callable[..
     assert found.staging.read_table(TABLES["contacts"]).column("contact_id").to_pylist() == ["c1", "no-recording"]
     expected = {"planned": 1, "skipped": 0, "quarantined": 0, "ignored": 1, "contacts": 2, "bad_contact_records": 1}
     assert {name: found.counts[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("key", [connect("c1"), f"{FOLDER}of-no-layout.wav"])
+def test_a_day_with_recordings_and_no_contact_records_anywhere_stops(plan: Callable[..., Planned], key: str) -> None:
+    """Calls without queues should not look like calls with them, nor should who opted out be scored."""
+    nowhere = "/nowhere/%d"
+    says = r"no contact records at /nowhere/20 or /nowhere/21, and 1 objects .* of 2026-11-20; expected JSON .*\.parquet"
+    with pytest.raises(ContactRecordsError, match=says):
+        plan([key], contacts=nowhere)
+    # Where there is neither it is a day without calls, and its night says so: volume_low.
+    assert plan([f"{FOLDER}x.txt"], contacts=nowhere).rows == []
 
 
 def test_a_day_without_a_recording(plan: Callable[..., Planned]) -> None:
