@@ -144,8 +144,8 @@ def run(context: StepContext) -> Mapping[str, float]:
     if stored and records.no_contacts_at:
         raise ContactRecordsError(
             f"there are no contact records at {' or '.join(records.no_contacts_at)}, and {len(stored):,} objects that "
-            f"could be recordings of {context.call_date}; expected {EXPECTED_FILES}, or a folder or an s3:// prefix with "
-            "such files below it"
+            f"could be recordings of {context.call_date}; expected {EXPECTED_FILES}, or a folder or an s3:// prefix "
+            "with such files below it"
         )
     records = suppressions.of_records(records, erased)
     tolerance = timedelta(seconds=settings.clock_skew_s)

@@ -509,7 +509,7 @@ def test_every_staged_table_is_written_and_the_counts_are_kept(plan: Callable[..
 def test_a_day_with_recordings_and_no_contact_records_anywhere_stops(plan: Callable[..., Planned], key: str) -> None:
     """Calls without queues should not look like calls with them, nor should who opted out be scored."""
     nowhere = "/nowhere/%d"
-    says = r"no contact records at /nowhere/20 or /nowhere/21, and 1 objects .* of 2026-11-20; expected JSON .*\.parquet"
+    says = r"no contact records at /nowhere/20 or /nowhere/21, and 1 objects .* of 2026-11-20; expected JSON .*parquet"
     with pytest.raises(ContactRecordsError, match=says):
         plan([key], contacts=nowhere)
     # Where there is neither it is a day without calls, and its night says so: volume_low.
