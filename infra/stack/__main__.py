@@ -49,6 +49,7 @@ from jobs.command import call_date
 from jobs.errors import JobError
 from jobs.settings import ROOT, load_settings
 from jobs.storage import open_storage
+from jobs.warehouse import Warehouse
 
 UP_S = 300.0
 POLL_S = 1.0
@@ -225,7 +226,8 @@ class Stack:
         os.environ.update(job_variables(self.places, state.ports))
         settings = load_settings()
         staging = open_storage(settings.staging, settings)
-        return Nights(airflow_address(state.ports), USER, password, staging)
+        warehouse = Warehouse(open_storage(settings.warehouse, settings))
+        return Nights(airflow_address(state.ports), USER, password, staging, warehouse)
 
     def down(self) -> None:
         """End every process of the stack."""

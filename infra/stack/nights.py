@@ -14,6 +14,7 @@ from infra.stack.errors import StackError
 from infra.stack.services import ask
 from jobs.staging import STEPS, RunStaging
 from jobs.storage import Storage
+from jobs.warehouse import Warehouse
 
 NIGHT = DAGS["night"]
 POLL_S = 2.0
@@ -32,13 +33,16 @@ class Nights:
         Of its user.
     staging
         Where the nights' steps say how far they are.
+    warehouse
+        Where they publish.
     """
 
-    def __init__(self, address: str, user: str, password: str, staging: Storage) -> None:
+    def __init__(self, address: str, user: str, password: str, staging: Storage, warehouse: Warehouse) -> None:
         self._api = f"{address}/api/v2"
         login = ask(f"{address}/auth/token", method="POST", content={"username": user, "password": password})
         self._token = login["access_token"]
         self._staging = staging
+        self._warehouse = warehouse
 
     def _ask(self, path: str, method: str = "GET", content: Any = None) -> Any:
         return ask(f"{self._api}/{path}", self._token, method, content)
@@ -87,7 +91,8 @@ class Nights:
         ended = [run for state in ("success", "failed") for run in self._runs(state, "-end_date", limit=1)]
         if ended:
             last = max(ended, key=lambda run: datetime.fromisoformat(run["end_date"]))
-            said.append(f"last night: {last['dag_run_id']}, {last['state']}, {(last['duration'] or 0) / 60:.1f} min")
+            name, minutes = last["dag_run_id"], (last["duration"] or 0) / 60
+            said.append(f"last night: {name}, {last['state']}, {minutes:.1f} min{self._published(name)}")
         dag = self._ask(f"dags/{NIGHT}")
         following = "paused" if dag["is_paused"] else dag["next_dagrun_run_after"]
         return [*said, f"next night: {following}"]
@@ -113,6 +118,15 @@ class Nights:
                 raise
             return None
         return RunStaging(self._staging, date.fromisoformat(named["call_date"]), named["run_id"])
+
+    def _published(self, run: str) -> str:
+        """What a run published of its day, in words: one that found no calls is a success in Airflow, too."""
+        staged = self._staged(run)
+        if staged is None:
+            return ""
+        rows = self._warehouse.read("runs", call_date=staged.call_date).to_pylist()
+        said = [(row["status"], row["status_detail"]) for row in rows if row["run_id"] == staged.run_id]
+        return "".join(f"; {staged.call_date} is {': '.join(filter(None, words))}" for words in said)
 
     def _running(self, run: Any, now: datetime) -> str:
         name = run["dag_run_id"]

@@ -36,7 +36,10 @@ PORTS: Mapping[str, int] = {"airflow": 8080, "s3": 9000, "spark": 7077, "spark-p
 BUCKETS = ("recordings", "records")
 WORKERS = 2
 WORKER_MEMORY = "2g"
-ANSWER_S = 5.0
+ANSWER_S = 30.0
+"""How long an answer may take: just after the start, and while a night runs, all cores are busy."""
+WELL_S = 5.0
+"""How long the answer of a service that is well may take; it is looked at again and again."""
 USER = "admin"
 SPARK_POOL = "spark"
 """Airflow's pool of the steps that start Spark."""
@@ -169,7 +172,9 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def ask(address: str, token: str | None = None, method: str = "GET", content: Any = None) -> Any:
+def ask(
+    address: str, token: str | None = None, method: str = "GET", content: Any = None, timeout_s: float = ANSWER_S
+) -> Any:
     """Ask an HTTP server of the stack, past any proxy; its answer as JSON, or as text where it is none.
 
     Raises
@@ -180,7 +185,7 @@ def ask(address: str, token: str | None = None, method: str = "GET", content: An
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if content is None else json.dumps(content).encode()
     request = Request(address, data=data, headers=headers, method=method)  # noqa: S310 - an http address of this module
-    with build_opener(ProxyHandler({})).open(request, timeout=ANSWER_S * (1 if method == "GET" else 6)) as answer:
+    with build_opener(ProxyHandler({})).open(request, timeout=timeout_s) as answer:
         body = answer.read().decode()
     try:
         return json.loads(body)
@@ -191,7 +196,7 @@ def ask(address: str, token: str | None = None, method: str = "GET", content: An
 def _answers(address: str, expected: Callable[[Any], bool]) -> Check:
     def check() -> bool:
         try:
-            return expected(ask(address))
+            return expected(ask(address, timeout_s=WELL_S))
         except (URLError, OSError, KeyError, TypeError, AttributeError):
             return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -18,6 +18,9 @@ from infra.stack.database import check_database, keep_database
 from infra.stack.errors import StackError
 from infra.stack.nights import Nights
 from infra.stack.services import PORTS, SPARK_POOL, Places, prepare, services
+from jobs.storage import LocalStorage
+from jobs.warehouse import Warehouse
+from tests.integration.sample_runs import figures, staged
 
 ADDRESS = "postgresql+psycopg2://airflow:pass%word@127.0.0.1:5432/airflow"
 in_airflows_environment = pytest.mark.skipif(not AIRFLOW.exists(), reason="needs make setup")
@@ -102,7 +105,7 @@ def test_a_pool_that_is_there_is_left_as_its_user_made_it(
         return {}
 
     monkeypatch.setattr(nights_module, "ask", ask)
-    nights = Nights("http://here", "admin", "x", None)  # type: ignore[arg-type]
+    nights = Nights("http://here", "admin", "x", None, None)  # type: ignore[arg-type]
     if refused:
         with pytest.raises(HTTPError):
             nights.make_pool("spark", 2)
@@ -121,10 +124,37 @@ def test_nights_that_wait_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"is_paused": False, "next_dagrun_run_after": "tomorrow"}
 
     monkeypatch.setattr(nights_module, "ask", ask)
-    nights = Nights("http://here", "admin", "x", None)  # type: ignore[arg-type]
+    nights = Nights("http://here", "admin", "x", None, None)  # type: ignore[arg-type]
     assert nights.lines(datetime.now(UTC)) == ["waiting: 6 more", "next night: tomorrow"]
     runs.clear()
     assert nights.lines(datetime.now(UTC)) == ["next night: tomorrow"]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "expected"),
+    [("run-20", "; 2026-11-20 is volume_low: no recordings were found"), ("of-no-row", ""), (None, "")],
+)
+def test_what_the_last_night_published_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_id: str | None, expected: str
+) -> None:
+    def ask(address: str, *given: object, **more: object) -> object:
+        if address.endswith("/auth/token"):
+            return {"access_token": "t"}
+        if address.endswith("deserialize=true"):
+            if run_id is None:
+                raise HTTPError(address, 404, "", {}, None)  # type: ignore[arg-type]
+            return {"value": {"call_date": "2026-11-20", "run_id": run_id}}
+        if "dagRuns?" in address:
+            ended = {"dag_run_id": "night-1", "state": "success", "duration": 66.0, "end_date": "2026-11-21T02:00:00Z"}
+            return {"dag_runs": [ended] if "state=success" in address else []}
+        return {"is_paused": False, "next_dagrun_run_after": "tomorrow"}
+
+    monkeypatch.setattr(nights_module, "ask", ask)
+    staging, warehouse = LocalStorage(tmp_path / "staging"), Warehouse(LocalStorage(tmp_path / "warehouse"))
+    low = figures(status="volume_low", status_detail="no recordings were found")
+    warehouse.publish(staged(staging, date(2026, 11, 20), "run-20"), low)
+    said = Nights("http://here", "admin", "x", staging, warehouse).lines(datetime.now(UTC))
+    assert said == [f"last night: night-1, success, 1.1 min{expected}", "next night: tomorrow"]
 
 
 def test_airflows_own_commands_find_it_and_no_secret_lies_there(tmp_path: Path) -> None:
