@@ -29,6 +29,8 @@ SECRET = re.compile(r"PASSWORD|SECRET|FERNET|ACCESS_KEY|IDENTITY_KEY|SQL_ALCHEMY
 STAGES = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, flags=re.MULTILINE | re.DOTALL))
 INSTALLATIONS = re.findall(r"^RUN .*\bpip install\b.*", DOCKERFILE.replace("\\\n", " "), flags=re.MULTILINE)
 BASES = dict(re.findall(r"^FROM (\S+) AS (\S+)", DOCKERFILE, flags=re.MULTILINE))
+BUILDS = [(each["image"], each["build"]) for each in COMPOSE["services"].values() if "build" in each]
+BUILT = dict(BUILDS)
 each_service = pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
 
 
@@ -100,9 +102,14 @@ def test_what_must_last_is_on_volumes() -> None:
     assert staging == {"airflow-scheduler", "spark-worker"}
 
 
-@each_service
-def test_each_is_built_from_a_stage_that_ends_without_root(name: str) -> None:
-    build = service(name)["build"]
+def test_each_image_is_built_by_one_service() -> None:
+    assert sorted(image for image, _ in BUILDS) == sorted({service(name)["image"] for name in SERVICES})
+
+
+@pytest.mark.parametrize("image", BUILT)
+def test_each_is_built_from_a_stage_that_ends_without_root(image: str) -> None:
+    build = BUILT[image]
+    assert image.endswith(f"-{build['target']}:${{CALLMOOD_TAG:-latest}}")
     assert build["dockerfile"] == "infra/images/Dockerfile"
     assert set(build["args"]) == {"BASE", "AIRFLOW_UID"}
     users = re.findall(r"^USER (\w+)", STAGES[build["target"]], flags=re.MULTILINE)
@@ -157,5 +164,5 @@ def test_one_switch_sends_the_metrics_of_all_of_airflow() -> None:
 
 
 def test_environments_are_made_in_stages_that_no_image_is_built_on() -> None:
-    for name in {each["build"]["target"] for each in COMPOSE["services"].values()}:
+    for name in {build["target"] for build in BUILT.values()}:
         assert "uv pip" not in STAGES[name] and "secret" not in STAGES[name]
