@@ -13,8 +13,9 @@ import argparse
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ from jobs.model import load_classifier
 from jobs.settings import Settings, load_settings
 from jobs.storage import Storage, open_storage
 from jobs.warehouse import Snapshot, Warehouse
+from reporting import words
 from reporting.course import DAYS_BEFORE
 from reporting.drift import Drift, drift, drift_of
 from reporting.periods import Period
+from schemas.alerts import Severity
 from ser_model.classifier import Classifier
 from ser_model.errors import SerModelError
 from ser_model.recording import SegmentExtractor
@@ -76,18 +79,50 @@ class Golden:
         return f"{self.model_id} finds another emotion than {than} in {self.changed} of {self.compared} clips{share}."
 
 
-def watch_data(settings: Settings) -> Drift:
-    """Compare the last `DAYS` published days with the 28 before them."""
+@dataclass(frozen=True)
+class Ticket:
+    """What people are told of drift."""
+
+    title: str
+    body: str
+    severity: Severity = "ticket"
+
+
+def watch_data(settings: Settings) -> tuple[Period, Drift]:
+    """Compare the last `DAYS` days, up to the last that is published, with the 28 before them; and say which these are.
+
+    Today, and no drift, where nothing is published.
+    """
     warehouse = Warehouse(open_storage(settings.warehouse, settings))
 
-    def compare(view: Snapshot) -> Drift:
+    def compare(view: Snapshot) -> tuple[Period, Drift]:
         if not view.call_dates:
-            return drift({}, Period.day(datetime.now(UTC).date()), DAYS_BEFORE)
+            today = Period.day(datetime.now(UTC).date())
+            return today, drift({}, today, DAYS_BEFORE)
         last = view.call_dates[-1]
         period = Period("week", last - timedelta(days=DAYS - 1), last)
-        return drift_of(view, period, DAYS_BEFORE)
+        return period, drift_of(view, period, DAYS_BEFORE)
 
     return warehouse.view(compare)
+
+
+def has_moved(found: Drift) -> bool:
+    """Whether the data are so unlike those before that somebody should look."""
+    return any(each.verdict == "much" for each in found.shifts)
+
+
+def tickets(period: Period, found: Drift) -> list[Ticket]:
+    """What people are to be told of the data: nothing, unless they have moved."""
+    if not has_moved(found):
+        return []
+    moved = words.listing([each.quantity for each in found.shifts if each.verdict == "much"])
+    body = [
+        *found.sentences,
+        "Look: another mix of queues moves everything; else at recorders, codecs and who called (docs/runbook.md).",
+        "Affected: figures of these days beside those of the weeks before; nothing that is published changes.",
+        f"Type: make why FROM={period.first} TO={period.last}",
+    ]
+    return [Ticket(f"The data of {period.first} to {period.last} have moved: {moved}", "\n".join(body))]
 
 
 def watch_golden_set(folder: Path, model: str, warehouse: Storage) -> Golden:
@@ -163,14 +198,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.watch_model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args(argv)
+    parser.add_argument("--drift", action="store_true", help="print what people are to be told of the data, as JSON")
+    arguments = parser.parse_args(argv)
     start_logging()
     try:
         settings = load_settings()
-        moved = watch_data(settings)
-        level = logging.WARNING if any(each.verdict == "much" for each in moved.shifts) else logging.INFO
-        for sentence in moved.sentences:
-            log.log(level, sentence)
+        period, found = watch_data(settings)
+        if arguments.drift:
+            sys.stdout.write(json.dumps([asdict(each) for each in tickets(period, found)]) + "\n")
+            return 0
+        for sentence in found.sentences:
+            log.log(logging.WARNING if has_moved(found) else logging.INFO, sentence)
         if settings.golden_set is None:
             log.info("no golden set is scored: CALLMOOD_GOLDEN_SET names none")
         else:

@@ -391,6 +391,32 @@ def test_where_a_channel_is_set_a_day_is_told_once_it_is_published(
     assert dag.get_task("notify").call_date == dag.get_task("send_report").call_date == day
 
 
+def test_drift_is_told_once_over_every_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from channels import Notification
+
+    monkeypatch.setenv("AIRFLOW__CALLMOOD__CHANNELS", "smtp:ops@example.com")
+    task = DagBag(str(ROOT / "dags" / "watch_model.py")).dags["watch_model"].get_task("tell_drift")
+    assert not task.upstream_task_ids and not task.downstream_task_ids
+    module = sys.modules[task.python_callable.__module__]
+    ticket = {"severity": "ticket", "title": "t", "body": "b"}
+    monkeypatch.setattr(
+        module,
+        "DEPLOYMENT",
+        dataclasses.replace(module.DEPLOYMENT, jobs_python=jobs_that_say(tmp_path, ticket).jobs_python),
+    )
+    told: list[object] = []
+    monkeypatch.setattr(module, "tell", lambda _, said: told.append(said) or [])
+    task.python_callable()
+    assert told == [Notification("ticket", "t", "b")]
+    assert (tmp_path / "asked").read_text() == "-m jobs.watch_model --drift\n"
+    # Another try would say it again over the channels that work.
+    monkeypatch.setattr(module, "tell", lambda *_: ["a channel"])
+    with pytest.raises(Exception, match="1 of 1 channels failed") as raised:
+        task.python_callable()
+    assert type(raised.value).__name__ == "AirflowSkipException"
+
+
 # The heartbeat
 
 

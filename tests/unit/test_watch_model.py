@@ -105,11 +105,23 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("loud", "says", "level"),
-    [(60.0, "Emotions and levels are as on the 28 days before.", logging.INFO), (0.0, "much unlike", logging.WARNING)],
+    ("loud", "says", "level", "told"),
+    [
+        (60.0, "Emotions and levels are as on the 28 days before.", logging.INFO, []),
+        # Somewhat unlike is for who looks at the log.
+        (40.0, "somewhat unlike the 28 days before", logging.INFO, []),
+        (0.0, "much unlike", logging.WARNING, [f"The data of {LAST - timedelta(6)} to {LAST} have moved: levels"]),
+    ],
 )
 def test_the_last_seven_days_are_compared_with_those_before(
-    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loud: float, says: str, level: int
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    loud: float,
+    says: str,
+    level: int,
+    told: list[str],
 ) -> None:
     class View:
         call_dates = (LAST - timedelta(40), LAST)
@@ -128,6 +140,12 @@ def test_the_last_seven_days_are_compared_with_those_before(
     said = [record for record in caplog.records if says in record.getMessage()]
     assert [record.levelno for record in said] == [level]
     assert "CALLMOOD_GOLDEN_SET names none" in caplog.text
+    assert watch_model.main(["--drift"]) == 0
+    tickets = json.loads(capsys.readouterr().out)
+    assert [(each["severity"], each["title"]) for each in tickets] == [("ticket", title) for title in told]
+    assert all(
+        says in each["body"] and f"Type: make why FROM={LAST - timedelta(6)}" in each["body"] for each in tickets
+    )
 
 
 def test_the_command_scores_the_golden_set_of_the_settings(
