@@ -22,7 +22,7 @@ from rich.console import Console
 
 from infra.demo.errors import DemoError
 from infra.demo.local_s3 import LocalS3, local_s3, upload_folder
-from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
+from infra.demo.sample_calls import BESIDE, CONTACTS, make_sample_calls
 from infra.demo.summary import print_summary
 from infra.night import LocalAirflow, NightFailed, bars, run_night, unwind_on_signals
 from jobs.command import call_date
@@ -75,17 +75,17 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """
     out: Path = arguments.out.absolute()
     layouts = _open_layouts(arguments.layout)
-    recordings, contacts, call_date = _input(arguments, out, console)
+    recordings, contacts, topics, call_date = _input(arguments, out, console)
     call_date = _day(recordings, layouts, call_date, console)
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with local_s3(out / "s3.log", buckets=(BUCKET,)) as s3:
         console.print(f"S3 server at {s3.endpoint_url}; uploading {recordings}")
         with _bar("uploading", console) as move:
-            n_uploaded = upload_folder(s3, recordings, BUCKET, move, ignore=(CONTACTS, TRUTH, ".stamp"))
+            n_uploaded = upload_folder(s3, recordings, BUCKET, move, ignore=BESIDE)
         airflow = LocalAirflow(out / "airflow", retry_delay_s=2.0)
         console.print(f"uploaded {n_uploaded} files; running the night of {call_date}; logs: {airflow.log_file}")
-        environment = _environment(s3, out, contacts, arguments.layout)
+        environment = _environment(s3, out, contacts, arguments.layout, topics)
         run_night(call_date, airflow, LocalStorage(out / "staging"), environment, console)
     warehouse = Warehouse(LocalStorage(out / "warehouse"))
     tables = {name: warehouse.read(name, call_date=call_date) for name in TABLES}
@@ -106,14 +106,16 @@ def _bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
 
-def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[Path, Path | None, date | None]:
-    """The folder of recordings, the contact records, and the day; made where no recordings are given."""
+def _input(
+    arguments: argparse.Namespace, out: Path, console: Console
+) -> tuple[Path, Path | None, Path | None, date | None]:
+    """The folder of recordings, the contact records, the topics, and the day; made where no recordings are given."""
     if arguments.recordings is None:
         call_date = arguments.date or SAMPLE_DATE
         console.print("making sample calls: synthetic voices, which show the machinery and not the model")
         with _bar("making calls", console) as move:
             sample = make_sample_calls(out / "sample_calls" / call_date.isoformat(), call_date, move)
-        return sample.folder, arguments.contacts or sample.contacts, call_date
+        return sample.folder, arguments.contacts or sample.contacts, sample.topics, call_date
     folder: Path = arguments.recordings
     if not folder.is_dir():
         raise DemoError(f"RECORDINGS={folder} is not a folder; expected one of recordings")
@@ -121,7 +123,7 @@ def _input(arguments: argparse.Namespace, out: Path, console: Console) -> tuple[
     contacts = arguments.contacts or (beside if beside.is_file() else None)
     if contacts is not None and not contacts.is_file():
         raise DemoError(f"CONTACTS={contacts} is not a file; expected contact records as JSON Lines")
-    return folder, contacts, arguments.date
+    return folder, contacts, None, arguments.date
 
 
 def _open_layouts(named: str) -> Layouts:
@@ -178,7 +180,9 @@ def _layouts(named: str) -> list[str]:
     return [str(Path(entry).absolute()) if Path(entry).suffix else entry for entry in entries if entry]
 
 
-def _environment(s3: LocalS3, out: Path, contacts: Path | None, layouts: str) -> Mapping[str, str]:
+def _environment(
+    s3: LocalS3, out: Path, contacts: Path | None, layouts: str, topics: Path | None = None
+) -> Mapping[str, str]:
     """The jobs' settings for the demo; of those set outside only the model, the roles and the like are heard."""
     places = ("RECORDINGS", "CONTACTS", "STAGING", "WAREHOUSE", "REPORTS", "LAYOUTS", "SETTINGS_FILE", "IDENTITY_KEY")
     kept = {
@@ -202,6 +206,7 @@ def _environment(s3: LocalS3, out: Path, contacts: Path | None, layouts: str) ->
         "CALLMOOD_S3_REGION": s3.region,
         "CALLMOOD_RECORDINGS": f"s3://{BUCKET}",
         **({"CALLMOOD_CONTACTS": str(contacts.absolute())} if contacts else {}),
+        **({"CALLMOOD_TOPICS": str(topics.absolute())} if topics else {}),
         "CALLMOOD_LAYOUTS": ",".join(_layouts(layouts)),
         "CALLMOOD_STAGING": str(out / "staging"),
         "CALLMOOD_WAREHOUSE": str(out / "warehouse"),

@@ -122,7 +122,7 @@ def upload_folder(
     folder: Path,
     bucket: str,
     on_progress: Callable[[int, int], None] | None = None,
-    ignore: Collection[str] = ("contacts.jsonl", "truth.jsonl"),
+    ignore: Collection[str] = ("contacts.jsonl", "topics.jsonl", "truth.jsonl"),
     n_threads: int = 4,
 ) -> int:
     """Upload every file of a folder, its relative path as the key.

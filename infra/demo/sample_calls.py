@@ -1,4 +1,4 @@
-"""Two dozen sample calls of one day, with contact records: what the demo runs on when given no recordings.
+"""Two dozen sample calls of one day, with contact records and topics: what the demo runs on when given no recordings.
 
 Two synthetic voices tell a topic of `dialogues.yaml` along an arc; the customer's rate, pitch, range and
 loudness follow the arc turn by turn. The recordings lie in Amazon Connect's key layout (customer left, agent
@@ -38,8 +38,11 @@ Role: TypeAlias = Literal["customer", "agent"]
 
 CHANNEL: Mapping[Role, int] = {"customer": 0, "agent": 1}
 CONTACTS = "contacts.jsonl"
+TOPICS = "topics.jsonl"
 TRUTH = "truth.jsonl"
 STAMP = ".stamp"
+BESIDE = (CONTACTS, TOPICS, TRUTH, STAMP)
+"""What lies in the folder beside the recordings."""
 
 _DIALOGUES = Path(__file__).with_name("dialogues.yaml")
 _SOURCES = (Path(__file__), Path(__file__).with_name("voices.py"), _DIALOGUES)
@@ -89,6 +92,15 @@ class Line:
     text: str = ""
     manner: Literal["turn", "interruption", "backchannel"] = "turn"
     hold_s: float = 0.0
+
+    @property
+    def topic(self) -> str | None:
+        """What the call is about from this line on, where that changes: another system would know it from the words."""
+        return next((topic for word, topic in SUBJECTS.items() if f"{{{word}}}" in self.text), None)
+
+
+SUBJECTS = {"problem": "the problem", "remedy": "a remedy", "refusal": "a refusal"}
+"""Words of dialogues.yaml, and what a call is about once they are said."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,7 @@ class Turn:
     end_s: float
     manner: str
     text: str
+    topic: str | None
     delivery: Delivery | None
 
 
@@ -268,7 +281,7 @@ def compose(
             start_s = now_s + (float(rng.uniform(0.3, 1.2)) if placed else 0.0)
         if line.manner != "backchannel":
             last_start_s, now_s = start_s, start_s + length_s
-        placed.append((Turn(line.role, start_s, start_s + length_s, line.manner, text, delivery), samples))
+        placed.append((Turn(line.role, start_s, start_s + length_s, line.manner, text, line.topic, delivery), samples))
 
     n_samples = round((max(turn.end_s for turn, _ in placed) + float(rng.uniform(0.5, 1.5))) * RATE_HZ)
     call = line_noise(n_samples, rng)
@@ -464,6 +477,21 @@ def contact_records(call_date: date, calls: Sequence[Call]) -> list[dict[str, An
     return [*records.values(), _abandoned_record(call_date), late]
 
 
+def topics(call: Call) -> list[dict[str, Any]]:
+    """Say what a call is about from when to when: each subject until the next one comes up, the last to the end."""
+    begun = [turn for turn in call.spoken.turns if turn.topic is not None and turn.start_s < call.audible_s]
+    times = [*(turn.start_s for turn in begun), call.audible_s]
+    return [
+        {
+            "contact_id": call.contact_id,
+            "topic": turn.topic,
+            "start_s": round(turn.start_s, 3),
+            "end_s": round(end_s, 3),
+        }
+        for turn, end_s in zip(begun, times[1:], strict=True)
+    ]
+
+
 def _truth(call: Call) -> dict[str, Any]:
     turns = []
     for turn in call.spoken.turns:
@@ -494,11 +522,12 @@ def _truth(call: Call) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SampleCalls:
-    """A folder of sample calls: how many objects are in it, and where its contact records are."""
+    """A folder of sample calls: how many objects are in it, and where its contact records and its topics are."""
 
     folder: Path
     n_recordings: int
     contacts: Path
+    topics: Path
 
 
 def make_sample_calls(
@@ -525,7 +554,7 @@ def make_sample_calls(
         espeakng-loader is not installed, or does not work.
     """
     n_recordings = sum(planned.form is not Form.MISSING for planned in CALLS)
-    made = SampleCalls(folder, n_recordings, folder / CONTACTS)
+    made = SampleCalls(folder, n_recordings, folder / CONTACTS, folder / TOPICS)
     stamp = _stamp(call_date)
     if (folder / STAMP).is_file() and (folder / STAMP).read_text(encoding="ascii") == stamp:
         return made
@@ -563,7 +592,9 @@ def _write(folder: Path, call_date: date, on_progress: Callable[[int, int], None
             if on_progress:
                 on_progress(number + 1, len(CALLS))
     _write_jsonl(folder / CONTACTS, contact_records(call_date, calls))
-    _write_jsonl(folder / TRUTH, [_truth(call) for call in calls if call.planned.form is not Form.MISSING])
+    stored = [call for call in calls if call.planned.form is not Form.MISSING]
+    _write_jsonl(folder / TOPICS, [row for call in stored for row in topics(call)])
+    _write_jsonl(folder / TRUTH, [_truth(call) for call in stored])
 
 
 def _make_call(number: int, planned: PlannedCall, call_date: date, before: Sequence[Call], speak: Speaker) -> Call:

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from infra.demo.errors import DemoError
 from infra.demo.local_s3 import upload_folder
-from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
+from infra.demo.sample_calls import BESIDE, CONTACTS, make_sample_calls
 from infra.night import DAGS, NightFailed, migrate
 from infra.stack.database import check_database, keep_database
 from infra.stack.errors import StackError
@@ -267,7 +267,7 @@ class Stack:
         state = self._running()
         sample = make_sample_calls(self.places.folder / "sample_calls" / day.isoformat(), day)
         s3 = self.places.open_s3(state.ports)
-        n_uploaded = upload_folder(s3, sample.folder, BUCKETS[0], ignore=(CONTACTS, TRUTH, ".stamp"))
+        n_uploaded = upload_folder(s3, sample.folder, BUCKETS[0], ignore=BESIDE)
         s3.client().upload_file(str(sample.contacts), BUCKETS[1], f"contacts/{day:%Y/%m/%d}/{CONTACTS}")
         self.console.print(
             f"uploaded {n_uploaded} recordings of {day} (synthetic voices) and their contact records; the night after "

@@ -28,7 +28,7 @@ from rich.console import Console
 
 from infra.demo.__main__ import _environment
 from infra.demo.local_s3 import local_s3, upload_folder
-from infra.demo.sample_calls import CONTACTS, TRUTH, make_sample_calls
+from infra.demo.sample_calls import BESIDE, CONTACTS, TRUTH, make_sample_calls
 from infra.night import LocalAirflow, NightFailed, run_night, what_changed
 from jobs.settings import ROOT
 from jobs.staging import RunKind, RunStaging
@@ -89,7 +89,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     out = tmp_path_factory.mktemp("night")
     sample = make_sample_calls(out / "calls", DAY)
     with local_s3(out / "s3.log") as s3:
-        upload_folder(s3, sample.folder, "recordings", ignore=(CONTACTS, TRUTH))
+        upload_folder(s3, sample.folder, "recordings", ignore=BESIDE)
         # Shares of 1 MB, so that Spark's workers read them; the demo's own fit one share.
         yield Place(out, {**_environment(s3, out, sample.contacts, "amazon-connect"), "CALLMOOD_PARTITION_MB": "1"})
 
@@ -294,7 +294,7 @@ def test_scripted_calls(shared_dir: Path, tmp_path: Path) -> None:
     """All 14 are scored, with queue and agent; segments hold 90% of the customers' true speech, 5% lie outside it."""
     calls = shared_dir / "calls" / "scripted"
     with local_s3(tmp_path / "s3.log") as s3:
-        upload_folder(s3, calls, "recordings", ignore=(CONTACTS, TRUTH))
+        upload_folder(s3, calls, "recordings", ignore=BESIDE)
         place = Place(tmp_path, _environment(s3, tmp_path, calls / CONTACTS, "amazon-connect"))
         place.night()
     (run,) = place.read("runs").to_pylist()

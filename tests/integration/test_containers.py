@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from infra.demo.local_s3 import LocalS3, upload_folder
-from infra.demo.sample_calls import TRUTH, make_sample_calls
+from infra.demo.sample_calls import TOPICS, TRUTH, make_sample_calls
 from jobs.settings import ROOT
 
 COMPOSE = os.environ.get("CALLMOOD_TEST_COMPOSE", "")
@@ -177,7 +177,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         health = f"http://127.0.0.1:{PORTS['S3_PORT']}/healthcheck"
         wait_for("S3", lambda: bool(urllib.request.urlopen(health, timeout=60).read()))
         s3.client().create_bucket(Bucket="recordings")
-        upload_folder(s3, sample.folder, "recordings", ignore=(TRUTH, ".stamp"))
+        upload_folder(s3, sample.folder, "recordings", ignore=(TOPICS, TRUTH, ".stamp"))
         wait_for("Airflow", stack.healthy)
         wait_for("the DAG", stack.has_dag)
         wait_for("two workers", lambda: len(stack.workers()) == 2)

@@ -81,7 +81,7 @@ def test_the_same_date_gives_the_same_bytes_in_another_process_and_later_in_this
     again = make_sample_calls(tmp_path / "c", DAY)
 
     first = _digests(made.folder)
-    assert len(first) == made.n_recordings + 3  # contacts, truth, stamp
+    assert len(first) == made.n_recordings + len(sample_calls.BESIDE)
     assert _digests(tmp_path / "b") == first
     assert _digests(again.folder) == first
 
@@ -184,6 +184,24 @@ def test_one_record_is_delivered_twice_the_second_time_older(records: list[dict[
     newer, older = [row for row in records if row["ContactId"] == contact_id]
     assert older["LastUpdateTimestamp"] < newer["LastUpdateTimestamp"]
     assert older["Agent"] != newer["Agent"]
+
+
+def test_what_a_call_is_about_goes_on_until_the_next_subject(made: SampleCalls, truth: list[dict[str, Any]]) -> None:
+    calls = {call["contact_id"]: call for call in truth if call["form"] not in ("no_speech", "not_audio", "truncated")}
+    assert {row["contact_id"] for row in _rows(made.topics)} >= set(calls)
+    of_topic: Counter[str] = Counter()
+    for contact_id, group in itertools.groupby(_rows(made.topics), lambda row: row["contact_id"]):
+        call, rows = calls.get(contact_id), list(group)
+        if call is None:
+            continue
+        names = [row["topic"] for row in rows]
+        assert names == ["the problem", "a refusal" if call["arc"] == "escalating" else names[-1]]
+        assert [row["end_s"] for row in rows] == [rows[1]["start_s"], call["duration_s"]]
+        (spoken,) = [turn for turn in call["turns"] if turn["start_s"] == rows[0]["start_s"]]
+        assert spoken["role"] == "customer"
+        of_topic.update(names if call["form"] in SPOKEN_TWO_CHANNEL else [])
+    assert min(of_topic.values()) >= 5, "so many calls the report needs of each"
+    assert set(of_topic) == {"the problem", "a remedy", "a refusal"}
 
 
 def test_a_transfer_joins_two_contacts_of_one_customer(records: list[dict[str, Any]]) -> None:
