@@ -215,8 +215,9 @@ def _of_reports(
     day: date, warehouse: Warehouse, marks: Mapping[str, str], settings: Settings
 ) -> Iterator[Notification]:
     # With the plotting library, which takes seconds and is needed here alone.
-    from jobs.render_report import page_path, read_period
-    from reporting.report import in_sentences
+    from jobs.render_report import model_note, page_path, read_period
+    from reporting.headline import in_sentences
+    from reporting.night import last_runs
 
     reports = open_storage(settings.reports, settings)
     for period in (Period.day(day), Period.week(day), Period.month(day)):
@@ -224,7 +225,9 @@ def _of_reports(
         if day != period.last or about in marks or not reports.exists(path):
             continue
         tables, history, _ = read_period(warehouse, period)
-        sentences = in_sentences(tables, period, history)
+        runs = last_runs(tables["runs"])
+        note = model_note(settings.model, runs[-1] if runs else None)
+        sentences = in_sentences(tables, period, history, None if note is None else note.error)
         link = f"{settings.reports_link.rstrip('/')}/{path}" if settings.reports_link else reports.uri(path)
         page = Page(f"callmood-{period.kind}-{period.first}.html", reports.read(path).decode())
         title = f"The report on the {period.kind} {period.name}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -30,20 +30,15 @@ from jobs.settings import Settings, load_settings
 from jobs.step import StepContext, step_main
 from jobs.storage import open_storage
 from jobs.warehouse import Snapshot, Warehouse
+from reporting.aggregates import ClassifierError
+from reporting.calls import calls_to_hear, read_calls
 from reporting.course import DAYS_BEFORE
 from reporting.drift import Profile, day_profiles
 from reporting.judgements import NOTHING_JUDGED, measure, of_model
+from reporting.night import EMOTION_LOG_COLUMNS, Run, last_runs
 from reporting.periods import Period
-from reporting.report import (
-    EMOTION_LOG_COLUMNS,
-    Edition,
-    ModelNote,
-    Run,
-    calls_to_hear,
-    last_runs,
-    read_calls,
-    render_page,
-)
+from reporting.report import Edition, ModelNote, render_page
+from reporting.win_back import read_for_win_back, win_back
 from schemas import TABLES
 from schemas.errors import SchemaError
 from ser_model.classifier import ModelCard
@@ -94,6 +89,7 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
     warehouse = open_storage(settings.warehouse, settings)
     tables, history, profiles = read_period(Warehouse(warehouse), period)
     runs = last_runs(tables["runs"])
+    customers = to_win_back(Warehouse(warehouse), runs[-1].call_date) if runs else None
     note = model_note(model, runs[-1] if runs else None)
     judged = measure(of_model(Labels(warehouse).read(), runs[-1].model_id)) if runs else NOTHING_JUDGED
     reports = open_storage(settings.reports, settings)
@@ -114,6 +110,7 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
             model=note,
             judged=judged,
             profiles=profiles,
+            to_win_back=customers,
         ).encode()
         path = page_path(period, edition)
         reports.write(path, page)
@@ -158,6 +155,29 @@ def read_period(
     return warehouse.view(read)
 
 
+def to_win_back(warehouse: Warehouse, last: date) -> pa.Table:
+    """Find the customers to win back in the calls of the 28 days up to one.
+
+    As ``make win-back`` does, without asking today's list of opt-outs: a page shows those who called last in its days,
+    whose calls that list let through when they were scored.
+
+    Raises
+    ------
+    StorageError
+        Where the storage fails, or days are replaced again and again.
+    """
+    # Takes a third of a second to import, which those who only ask for a page's place need not wait for.
+    import duckdb
+
+    first = last - timedelta(days=DAYS_BEFORE - 1)
+    # Read before DuckDB asks: what is replaced meanwhile is read anew.
+    tables = warehouse.view(lambda view: read_for_win_back(view, first, last), ["calls", "contacts", "recordings"])
+    with duckdb.connect() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return win_back(connection, first, last)
+
+
 def model_note(folder: str, run: Run | None) -> ModelNote | None:
     """Say what the page says of the run's model; None where its card is not to be had any more.
 
@@ -182,6 +202,7 @@ def model_note(folder: str, run: Run | None) -> ModelNote | None:
         commercial_use=card.commercial_use,
         accuracy=accuracy(card.metrics),
         evaluated_languages=card.evaluated_languages,
+        error=ClassifierError.of_card(card),
     )
 
 

@@ -155,17 +155,23 @@ def by_hour(calls: pa.Table, zone: ZoneInfo) -> tuple[HourMean, ...]:
     """Compute the index by the hour in which calls began; calls whose start is not known are left out.
 
     Hours without a call between the first and the last are there, with none.
+
+    Parameters
+    ----------
+    calls
+        With their customers (`reporting.night.with_customers`).
     """
-    indices: dict[int, list[float]] = {}
-    for started_at, index in zip(calls["started_at"].to_pylist(), calls["satisfaction_index"].to_pylist(), strict=True):
+    made: dict[int, list[tuple[float, str]]] = {}
+    columns = (calls[name].to_pylist() for name in ("started_at", "satisfaction_index", "customer"))
+    for started_at, index, customer in zip(*columns, strict=True):
         if started_at is not None and index is not None:
-            indices.setdefault(started_at.astimezone(zone).hour, []).append(index)
-    if not indices:
+            made.setdefault(started_at.astimezone(zone).hour, []).append((index, customer))
+    if not made:
         return ()
-    hidden = too_few({hour: len(found) for hour, found in indices.items()})
+    hidden = too_few({hour: len(found) for hour, found in made.items()})
     return tuple(
-        HourMean(hour, _withheld(indices.get(hour, ()), hour in hidden), hour in hidden)
-        for hour in range(min(indices), max(indices) + 1)
+        HourMean(hour, _mean(made.get(hour, ()), hour in hidden), hour in hidden)
+        for hour in range(min(made), max(made) + 1)
     )
 
 
@@ -207,8 +213,10 @@ def _means(rows: Mapping[date, Mapping[str, Any]], period: Period) -> list[float
     return [row["index_mean"] for row in before if row["calls_indexed"] >= FEWEST_CALLS]
 
 
-def _withheld(indices: Sequence[float], hidden: bool) -> Mean:
-    return Mean(len(indices), None) if hidden else Mean.of(indices)
+def _mean(made: Sequence[tuple[float, str]], hidden: bool) -> Mean:
+    if hidden or not made:
+        return Mean(len(made), None)
+    return Mean.of(*zip(*made, strict=True))
 
 
 def _mean_mood(moods: Sequence[float]) -> float | None:

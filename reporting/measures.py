@@ -5,7 +5,7 @@ Numbers in, numbers out: knows nothing of tables, words or pages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
@@ -24,39 +24,42 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean index of some calls, and the 95% interval of the mean; None where there is none.
+    """The mean index of some calls with its 95% intervals, 0 to 100; None where there is none.
 
-    The interval is Student's t within 0 to 100: over calls, as in the table satisfaction_daily, or over customers.
+    Attributes
+    ----------
+    calls, mean
+        How many calls, and their mean.
+    low, high
+        As if the customers were drawn from many like them (`CustomerSums.interval`): for comparing calls that one model
+        heard. The table satisfaction_daily has these of a day.
+    level_low, level_high
+        The same with what the classifier may be off for all calls alike: for believing a level. None where no such
+        error is known.
     """
 
     calls: int
     mean: float | None
     low: float | None = None
     high: float | None = None
+    level_low: float | None = None
+    level_high: float | None = None
 
     @classmethod
-    def of_sums(cls, calls: int, total: float, squares: float) -> Mean:
-        """Compute it from the number of calls, the sum of their indices and the sum of the squares."""
-        if not calls:
-            return cls(0, None)
-        mean = total / calls
-        if calls == 1:
-            return cls(1, mean)
-        variance = max(squares - total * total / calls, 0.0) / (calls - 1)
-        half = t_quantile(calls - 1, 1 - DAILY_CONFIDENCE) * sqrt(variance / calls)
-        return cls(calls, mean, max(mean - half, 0.0), min(mean + half, 100.0))
-
-    @classmethod
-    def of_customers(cls, sums: CustomerSums) -> Mean:
-        """Compute it where the calls of one customer go together: the interval is of customers, not of calls."""
+    def of_customers(cls, sums: CustomerSums, error: float | None = None) -> Mean:
+        """Compute it from the customers' sums and, where it is known, the classifier's error in points."""
         if not sums.calls:
             return cls(0, None)
-        return cls(sums.calls, sums.mean, *sums.interval())
+        level = (None, None) if error is None else sums.interval(error)
+        return cls(sums.calls, sums.mean, *sums.interval(), *level)
 
     @classmethod
-    def of(cls, indices: Sequence[float]) -> Mean:
-        """Compute it from the calls' indices."""
-        return cls.of_sums(len(indices), sum(indices), sum(index * index for index in indices))
+    def of(cls, indices: Sequence[float], customers: Sequence[Hashable], error: float | None = None) -> Mean:
+        """Compute it from the calls' indices and who made each."""
+        return cls.of_customers(CustomerSums.of(indices, customers), error)
+
+
+NO_CALLS: Final = Mean(0, None)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,22 @@ class CustomerSums:
     n_squares: float
     total_squares: float
     products: float
+
+    @classmethod
+    def of(cls, indices: Sequence[float], customers: Sequence[Hashable]) -> CustomerSums:
+        """Sum up calls by their indices and who made each."""
+        totals: dict[Hashable, list[float]] = {}
+        for index, customer in zip(indices, customers, strict=True):
+            totals.setdefault(customer, []).append(index)
+        by_customer = [(len(made), sum(made)) for made in totals.values()]
+        return cls(
+            calls=len(indices),
+            total=sum(indices),
+            customers=len(by_customer),
+            n_squares=sum(n * n for n, _ in by_customer),
+            total_squares=sum(total * total for _, total in by_customer),
+            products=sum(n * total for n, total in by_customer),
+        )
 
     @property
     def mean(self) -> float:

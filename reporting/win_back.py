@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,9 +37,13 @@ from schemas import definitions as d
 if TYPE_CHECKING:
     import duckdb
 
+    from jobs.warehouse import Snapshot
+
 BAD_REASONS: Final = ["sustained_anger", "escalated", "mood_fall", "low_satisfaction"]
 """A last call ended badly where it has one of these review reasons and mood_end is as low as a bad start's."""
 
+CALL_COLUMNS: Final = ["call_date", "contact_id", "queue", "satisfaction_index", "mood_end", "review_reasons"]
+CONTACT_COLUMNS: Final = ["call_date", "contact_id", "customer_key", "initial_contact_id", "started_at"]
 _SQL = Path(__file__).parent / "win_back.sql"
 
 
@@ -85,6 +89,22 @@ def win_back(
     given = {"first": first, "last": last, "bad_mood": d.RECOVERED_MOOD_START, "bad_reasons": BAD_REASONS}
     found = tables.sql(_SQL.read_text(encoding="utf-8"), params=given).to_arrow_table()
     return found if excluded is None else found.filter(pc.invert(excluded(found)))
+
+
+def read_for_win_back(view: Snapshot, first: date, last: date) -> Mapping[str, pa.Table]:
+    """Read what `win_back` needs of calls, contacts and recordings to answer from one day to another."""
+    asked = (pc.field("call_date") >= first) & (pc.field("call_date") <= last)
+    opted_out = pc.field("reason_code") == "opted_out"
+    recordings = view.dataset("recordings").to_table(
+        columns=["call_date", "contact_id", "reason_code"], filter=opted_out
+    )
+    calls, contacts = (view.dataset(name) for name in ("calls", "contacts"))
+    whose = pc.field("contact_id").isin(recordings["contact_id"].combine_chunks())
+    return {
+        "calls": calls.to_table(columns=CALL_COLUMNS, filter=asked),
+        "contacts": contacts.to_table(columns=CONTACT_COLUMNS, filter=asked | whose),
+        "recordings": recordings,
+    }
 
 
 def _excluded() -> Callable[[pa.Table], pa.Array]:

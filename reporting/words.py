@@ -61,10 +61,10 @@ def number(value: float | None, digits: int = 0) -> str:
     return NONE if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
 
 
-def signed(value: float | None) -> str:
-    """Say a mood or its change, with its sign and two digits."""
+def signed(value: float | None, digits: int = 2) -> str:
+    """Say a mood or a change, with its sign."""
     # Adding 0 makes a rounded -0.0 a 0.0.
-    return NONE if value is None else f"{round(value, 2) + 0.0:+.2f}".replace("-", MINUS)
+    return NONE if value is None else f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", MINUS)
 
 
 def clock(seconds: float) -> str:

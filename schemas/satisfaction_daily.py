@@ -7,6 +7,7 @@ from schemas.table import Table, call_date, column
 
 SCOPES = ("total", "queue", "team", "agent")
 NO_INDEX = "calls_indexed is 0"
+ONE_CUSTOMER = "its calls with an index are of one customer, or there is none"
 NO_CHANGE = "calls_with_mood_change is 0"
 
 TABLE = Table(
@@ -40,10 +41,12 @@ TABLE = Table(
         column(
             "index_low",
             pa.float64(),
-            f"Lower end of the {d.DAILY_CONFIDENCE:.0%} interval of index_mean (Student's t over calls)",
-            null_when="calls_indexed is under 2",
+            f"Lower end of the {d.DAILY_CONFIDENCE:.0%} interval of index_mean, as if the customers were drawn from "
+            "many like them: Student's t, clustered by contacts.customer_key. What the classifier may be off for all "
+            "calls alike is not in it (docs/reporting.md)",
+            null_when=ONE_CUSTOMER,
         ),
-        column("index_high", pa.float64(), "Upper end of it", null_when="calls_indexed is under 2"),
+        column("index_high", pa.float64(), "Upper end of it", null_when=ONE_CUSTOMER),
         column(
             "negative_share",
             pa.float64(),

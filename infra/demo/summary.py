@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from reporting import words
+from reporting.calls import CallToHear
 from reporting.figures import MOOD_COLORS
-from reporting.report import CallToHear, Night, night
+from reporting.night import Night, night
 
 BAR_WIDTH = 40
 CALLS_SHOWN = 5
@@ -94,9 +95,10 @@ def _mood_words(view: Night) -> Text:
     assert total.moods is not None  # noqa: S101 - summary_lines asks first
     shares = zip(MOOD_COLORS, total.moods.stacked, strict=True)
     says = ", ".join(f"{words.percent(share)} {mood}" for mood, share in shares)
-    low, high = words.number(total.index_low), words.number(total.index_high)
-    interval = "" if total.index_low is None else f" (95% interval {low} to {high})"
-    return Text(f"{says}; satisfaction index {words.number(total.index_mean)}{interval}")
+    index = total.index
+    low, high = words.number(index.low), words.number(index.high)
+    interval = "" if index.low is None else f" (95% interval {low} to {high})"
+    return Text(f"{says}; satisfaction index {words.number(index.mean)}{interval}")
 
 
 def _call(each: CallToHear) -> Text:

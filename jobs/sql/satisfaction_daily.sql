@@ -1,7 +1,9 @@
 -- satisfaction_daily: counts and sums of the day's calls in total, by queue, by team and, if asked for, by agent.
--- Sums are taken over decimals, so that they do not depend on the order of the calls.
+-- Sums are taken over decimals, so that they do not depend on the order of the calls. They are taken by customer first,
+-- as the intervals need it (reporting.measures.CustomerSums); a contact without a customer's key is a customer of its own.
 WITH expected AS (
     SELECT coalesce(k.contact_id, r.contact_id, r.source_uri) AS expected_id, k.queue, k.team,
+        coalesce(k.customer_key, k.contact_id, r.contact_id, r.source_uri) AS customer,
         coalesce(k.agent_id, r.agent_id) AS agent_id,
         c.contact_id IS NOT NULL AS scored,
         CAST(c.satisfaction_index AS DECIMAL(9, 2)) AS satisfaction_index,
@@ -28,42 +30,64 @@ scoped AS (
         )), *
     FROM expected
     UNION ALL
-    SELECT 'total', NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL
+    SELECT 'total', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL, NULL, NULL
+),
+by_customer AS (
+    SELECT scope, of_queue, of_team, of_agent_id,
+        count(DISTINCT expected_id) AS contacts,
+        count_if(scored) AS scored,
+        count(satisfaction_index) AS calls,
+        count(mood_change) AS with_mood_change,
+        sum(satisfaction_index) AS total,
+        sum(satisfaction_index * satisfaction_index) AS squares,
+        sum(negative_share) AS negative_share,
+        sum(mood_change) AS mood_change,
+        sum(escalated) AS escalated, count(escalated) AS with_escalated,
+        sum(recovered) AS recovered, count(recovered) AS with_recovered
+    FROM scoped
+    GROUP BY scope, of_queue, of_team, of_agent_id, customer
 ),
 sums AS (
     SELECT scope, of_queue AS queue, of_team AS team, of_agent_id AS agent_id,
-        count(DISTINCT expected_id) AS contacts_expected,
-        count_if(scored) AS calls_scored,
-        count(satisfaction_index) AS calls_indexed,
-        count(mood_change) AS calls_with_mood_change,
-        CAST(coalesce(sum(satisfaction_index), 0) AS DOUBLE) AS index_sum,
-        CAST(coalesce(sum(satisfaction_index * satisfaction_index), 0) AS DOUBLE) AS index_sumsq,
-        try_divide(CAST(sum(negative_share) AS DOUBLE), count(satisfaction_index)) AS negative_share,
-        try_divide(CAST(sum(mood_change) AS DOUBLE), count(mood_change)) AS mood_change_mean,
-        avg(escalated) AS escalated_share,
-        avg(recovered) AS recovered_share
-    FROM scoped
+        sum(contacts) AS contacts_expected,
+        sum(scored) AS calls_scored,
+        sum(calls) AS calls_indexed,
+        sum(with_mood_change) AS calls_with_mood_change,
+        CAST(coalesce(sum(total), 0) AS DOUBLE) AS index_sum,
+        CAST(coalesce(sum(squares), 0) AS DOUBLE) AS index_sumsq,
+        count(total) AS customers,
+        CAST(sum(calls * calls) AS DOUBLE) AS n_squares,
+        CAST(sum(total * total) AS DOUBLE) AS total_squares,
+        CAST(sum(calls * total) AS DOUBLE) AS products,
+        try_divide(CAST(sum(negative_share) AS DOUBLE), sum(calls)) AS negative_share,
+        try_divide(CAST(sum(mood_change) AS DOUBLE), sum(with_mood_change)) AS mood_change_mean,
+        try_divide(sum(escalated), sum(with_escalated)) AS escalated_share,
+        try_divide(sum(recovered), sum(with_recovered)) AS recovered_share
+    FROM by_customer
     GROUP BY scope, of_queue, of_team, of_agent_id
 ),
 means AS (
+    SELECT *, try_divide(index_sum, calls_indexed) AS index_mean
+    FROM sums LEFT JOIN t_quantiles t ON t.degrees_of_freedom = least(customers - 1, :max_degrees_of_freedom)
+),
+intervals AS (
     SELECT *,
-        try_divide(index_sum, calls_indexed) AS index_mean,
-        -- Half the interval: Student's t times the standard error of the mean.
-        t.quantile * sqrt(try_divide(
-            greatest(index_sumsq - try_divide(index_sum * index_sum, calls_indexed), 0),
-            calls_indexed * (calls_indexed - 1)
-        )) AS index_half
-    FROM sums LEFT JOIN t_quantiles t ON t.degrees_of_freedom = least(calls_indexed - 1, :max_degrees_of_freedom)
+        -- Half the interval: Student's t times the standard error of the mean, clustered by customer.
+        try_divide(quantile, calls_indexed) * sqrt(
+            greatest(total_squares - 2 * index_mean * products + index_mean * index_mean * n_squares, 0)
+            * try_divide(customers, customers - 1)
+        ) AS index_half
+    FROM means
 )
 
 SELECT :call_date AS call_date, scope, queue, team, agent_id,
     contacts_expected, calls_scored, calls_indexed, calls_with_mood_change, index_sum, index_sumsq,
     round(index_mean, 6) AS index_mean,
-    IF(calls_indexed < 2, NULL, round(greatest(index_mean - index_half, 0), 6)) AS index_low,
-    IF(calls_indexed < 2, NULL, round(least(index_mean + index_half, 100), 6)) AS index_high,
+    IF(customers < 2, NULL, round(greatest(index_mean - index_half, 0), 6)) AS index_low,
+    IF(customers < 2, NULL, round(least(index_mean + index_half, 100), 6)) AS index_high,
     round(negative_share, 6) AS negative_share,
     round(escalated_share, 6) AS escalated_share,
     round(recovered_share, 6) AS recovered_share,
     round(mood_change_mean, 6) AS mood_change_mean,
     round(try_divide(calls_scored, contacts_expected), 6) AS coverage
-FROM means
+FROM intervals

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from reporting.dashboard import charts
-from reporting.dashboard.shared import Chosen, few, in_words, labels, tables
+from reporting.dashboard.shared import Chosen, classifier_error, few, in_words, labels, tables
 from reporting.dashboard.tables import MIN_GROUP, Filter
 from reporting.judgements import FEWEST, NOT_YET, measure, of_model
 from reporting.words import number, percent
@@ -16,7 +18,7 @@ def show() -> None:
     """Show it."""
     chosen = Chosen.get()
     st.title("How customers sounded")
-    figures = tables().period(chosen)
+    figures = tables().period(chosen, classifier_error())
     total = figures.total
     calls = int(total["calls"])
     if calls < MIN_GROUP:
@@ -32,7 +34,7 @@ def show() -> None:
     scored.metric("Calls scored", number(calls))
     st.caption(
         "0 to 100; 60, the dashed line, is neutral throughout. Intervals are 95%, clustered by customer as in make "
-        "figures: they say what chance does between customers, not how often the model is wrong (page Judge). "
+        f"figures: they say what chance does between customers.{_level(total)} "
         f"Figures of fewer than {MIN_GROUP} calls are not shown."
     )
     st.markdown(_how_right(chosen))
@@ -59,6 +61,16 @@ def show() -> None:
     for name, groups in by.items():
         with st.expander(f"Table by {name}", expanded=name == "queue"):
             st.dataframe(in_words(groups, name), hide_index=True)
+
+
+def _level(total: pd.Series[Any]) -> str:
+    """What the interval of all calls is with the classifier's error, where that is known."""
+    if pd.isna(total["level_low"]):
+        return " How often the model is wrong, the page Judge says."
+    return (
+        f" With what the model may be off for all calls alike, by its card, the index is between "
+        f"{total['level_low']:.1f} and {total['level_high']:.1f}."
+    )
 
 
 def _how_right(chosen: Filter) -> str:

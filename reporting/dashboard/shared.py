@@ -12,9 +12,12 @@ from markupsafe import Markup
 
 from jobs.labels import Labels
 from reporting import figures
+from reporting.aggregates import ClassifierError
 from reporting.dashboard.places import Places
 from reporting.dashboard.tables import MIN_GROUP, Filter, Tables
 from reporting.words import NONE, number, percent
+from ser_model.classifier import ModelCard
+from ser_model.errors import SerModelError
 
 REFRESH_S = 30
 """How old what is shown may be: so long the tables are not looked at for new publications."""
@@ -66,6 +69,15 @@ def labels() -> Labels:
     return Labels(places().warehouse)
 
 
+@st.cache_resource(show_spinner=False)
+def classifier_error() -> ClassifierError | None:
+    """What the model's card says of how far it may be off; None where it says nothing, or there is none."""
+    try:
+        return ClassifierError.of_card(ModelCard.load(places().model))
+    except SerModelError:
+        return None
+
+
 PICTURE_COLORS = {
     "light": "--ink:#31333f;--muted:#5c5e69;--line:#dfe0e4;",
     "dark": "--ink:#fafafa;--muted:#b4b5bb;--line:#3b3e48;",
@@ -111,15 +123,18 @@ def in_words(figures: pd.DataFrame, name: str) -> pd.DataFrame:
             return NONE
         return percent(float(value)) if as_percent else number(float(value), 1)
 
+    def between(low: str, high: str) -> list[str]:
+        bounds = zip(figures[low], figures[high], strict=True)
+        return [NONE if pd.isna(least) else f"{least:.1f} to {most:.1f}" for least, most in bounds]
+
+    level = {"with the model's error": between("level_low", "level_high")}
     return pd.DataFrame(
         {
             name: [each.isoformat() if isinstance(each, date) else str(each) for each in figures["key"]],
             "calls": [number(each) if each >= MIN_GROUP else f"under {MIN_GROUP}" for each in figures["calls"]],
             "index": [written(each, False) for each in figures["index_mean"]],
-            "95% interval": [
-                NONE if pd.isna(low) else f"{low:.1f} to {high:.1f}"
-                for low, high in zip(figures["index_low"], figures["index_high"], strict=True)
-            ],
+            "95% interval": between("index_low", "index_high"),
+            **(level if figures["level_low"].notna().any() else {}),
             "negative speech": [written(each, True) for each in figures["negative_share"]],
             "escalated": [written(each, True) for each in figures["escalated_share"]],
             "recovered": [written(each, True) for each in figures["recovered_share"]],

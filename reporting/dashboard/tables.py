@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from reporting.aggregates import ClassifierError
 from reporting.course import DAYS_BEFORE
 from reporting.drift import Drift, ModelChange, Profile, day_profiles, drift, model_changes
 from reporting.measures import FEWEST_CALLS, CustomerSums, Mean, too_few
@@ -40,7 +41,8 @@ _KEYS: Final[Mapping[str, str]] = {
     "hour": "local_hour",
 }
 _CUSTOMER_SUMS = ("indexed", "total", "customers", "n_squares", "total_squares", "products")
-FIGURES = ("index_mean", "index_low", "index_high", "negative_share", "escalated_share", "recovered_share")
+_INDEX = ("index_mean", "index_low", "index_high", "level_low", "level_high")
+FIGURES = (*_INDEX, "negative_share", "escalated_share", "recovered_share")
 
 
 @dataclass(frozen=True)
@@ -141,17 +143,24 @@ class Tables(Session):
 
     # A period
 
-    def period(self, chosen: Filter) -> PeriodFigures:
+    def period(self, chosen: Filter, error: ClassifierError | None = None) -> PeriodFigures:
         """The figures of a period: in all, and by day, queue, team and local hour of the call's start.
 
-        Of each group: key, calls, index_mean with its interval (`Mean.of_customers`, as ``make figures`` has it) and
+        Of each group: key, calls, index_mean with its intervals (`Mean.of_customers`, as ``make figures`` has them) and
         shares. What may not be shown is NaN, in `suppressed` groups.
+
+        Parameters
+        ----------
+        error
+            What is known of the error of the classifier; it is in the intervals of levels if it heard all the days.
         """
         found: pd.DataFrame = self._asked(lambda: self._period_rows(chosen))
         sums = zip(*(found[name] for name in _CUSTOMER_SUMS), strict=True)
-        means = [Mean.of_customers(CustomerSums(*each)) for each in sums]
-        bounds = [(mean.mean, mean.low, mean.high) for mean in means]
-        found[["index_mean", "index_low", "index_high"]] = np.array(bounds, dtype=float).reshape(-1, 3)
+        is_of_all = error is not None and set(self.publications(chosen)["model_id"]) == {error.model_id}
+        points = error.points if error is not None and is_of_all else None
+        means = [Mean.of_customers(CustomerSums(*each), points) for each in sums]
+        bounds = [(mean.mean, mean.low, mean.high, mean.level_low, mean.level_high) for mean in means]
+        found[list(_INDEX)] = np.array(bounds, dtype=float).reshape(-1, len(_INDEX))
         by = {scope: found[found["scope"] == scope].reset_index(drop=True) for scope in _KEYS}
         for figures in by.values():
             figures.loc[suppressed(figures["indexed"].to_numpy()), list(FIGURES)] = np.nan

@@ -18,6 +18,7 @@ import pytest
 from jobs.settings import load_settings
 from jobs.spark import spark_session
 from jobs.summary import summarize, summarize_topics
+from reporting.measures import Mean
 from schemas import TABLES
 from schemas import definitions as d
 from ser_model.taxonomy import EMOTIONS, VALENCE_AROUSAL
@@ -599,13 +600,16 @@ def survey(contact_id: str, score: float) -> dict[str, Any]:
     return {"call_date": DAY, "contact_id": contact_id, "score": score, "answered_at": None, "run_id": RUN_ID}
 
 
-def contact(contact_id: str, queue: str | None, *, expects_recording: bool = True) -> dict[str, Any]:
+def contact(
+    contact_id: str, queue: str | None, *, expects_recording: bool = True, customer_key: str | None = None
+) -> dict[str, Any]:
     return {
         "call_date": DAY,
         "contact_id": contact_id,
         "queue": queue,
         "team": None,
         "agent_id": f"agent of {queue}",
+        "customer_key": customer_key,
         "started_at": START,
         "local_hour": 9,
         "expects_recording": expects_recording,
@@ -1055,7 +1059,11 @@ def test_an_empty_day_has_its_total(spark: Any) -> None:
 def test_the_order_of_the_rows_changes_nothing_and_agents_are_there_if_asked_for(spark: Any) -> None:
     calls = {call.name: call for call in RANDOM_CALLS[:20]}
     backwards = dict(reversed(calls.items()))
-    contacts = [contact(name, f"queue {len(name) % 3}") for name in calls]
+    # The calls of six customers, and of two of whom nobody knows who they are.
+    contacts = [
+        contact(name, f"queue {len(name) % 3}", customer_key=None if number < 2 else f"{number % 6}")
+        for number, name in enumerate(calls)
+    ]
     before = spark.conf.get("spark.sql.shuffle.partitions")
     first = run_summary(spark, calls, contacts, by_agent=True)
     try:
@@ -1065,6 +1073,15 @@ def test_the_order_of_the_rows_changes_nothing_and_agents_are_there_if_asked_for
         spark.conf.set("spark.sql.shuffle.partitions", before)
     assert first == second
     assert len(first[0]) == 20
+    keys = {each["contact_id"]: each["customer_key"] or each["contact_id"] for each in contacts}
+    for row in first[1]:
+        if row["scope"] in ("total", "queue"):
+            own = [call for call in first[0] if row["scope"] == "total" or call["queue"] == row["queue"]]
+            own = [call for call in own if call["satisfaction_index"] is not None]
+            by_hand = Mean.of([call["satisfaction_index"] for call in own], [keys[call["contact_id"]] for call in own])
+            assert row["index_low"] == pytest.approx(by_hand.low, abs=1e-4)
+            assert row["index_high"] == pytest.approx(by_hand.high, abs=1e-4)
+            assert row["calls_indexed"] == by_hand.calls
     agents = {row["agent_id"]: row["calls_scored"] for row in first[1] if row["scope"] == "agent"}
     queues = {f"agent of {row['queue']}": row["calls_scored"] for row in first[1] if row["scope"] == "queue"}
     assert agents == queues

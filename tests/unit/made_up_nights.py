@@ -99,6 +99,8 @@ def _contact(
     contact = f"{chance.getrandbits(32):08x}-{number:04x}-4582-9582-{chance.getrandbits(48):012x}"
     started = datetime(day.year, day.month, day.day, 8, tzinfo=UTC) + timedelta(seconds=number * 400 % 36_000)
     record = {"contact_id": contact, "queue": queue, "started_at": started, "local_hour": started.hour}
+    # Some call twice on a day, and most on several; of every sixth nobody knows who it is.
+    record |= {"customer_key": f"{(number + day.day) % 17:032x}" if number % 6 else None}
     rows["contacts"].append(record | {"expects_recording": True, "attributes": []})
     return contact
 
@@ -217,10 +219,25 @@ def _daily(rows: Mapping[str, list[dict[str, Any]]], scope: str, queue: str | No
             "recovered_share": statistics.fmean(call["recovered"] for call in calls),
             "mood_change_mean": statistics.fmean(call["mood_change"] for call in calls),
         }
-    if len(calls) > 1:
-        half = float(t.ppf(0.975, len(indices) - 1)) * statistics.stdev(indices) / len(indices) ** 0.5
-        row |= {"index_low": max(0.0, row["index_mean"] - half), "index_high": min(100.0, row["index_mean"] + half)}
-    return row
+    keys = {contact["contact_id"]: contact["customer_key"] or contact["contact_id"] for contact in contacts}
+    low, high = clustered_interval(indices, [keys[call["contact_id"]] for call in calls])
+    return row | {"index_low": low, "index_high": high}
+
+
+def clustered_interval(
+    indices: Sequence[float], customers: Sequence[str], error: float = 0.0
+) -> tuple[float | None, float | None]:
+    """The 95% interval of the mean: of each customer what the calls add to it, and Student's t of these sums."""
+    mean = statistics.fmean(indices) if indices else 0.0
+    added: dict[str, float] = {}
+    for index, customer in zip(indices, customers, strict=True):
+        added[customer] = added.get(customer, 0.0) + (index - mean) / len(indices)
+    n = len(added)
+    if n < 2:
+        return None, None
+    variance = n / (n - 1) * sum(each * each for each in added.values())
+    half = float(t.ppf(0.975, n - 1)) * (variance + error**2) ** 0.5
+    return max(0.0, mean - half), min(100.0, mean + half)
 
 
 def _run(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:

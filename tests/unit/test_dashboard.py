@@ -20,7 +20,7 @@ import soundfile
 
 from jobs.labels import Label, Labels
 from jobs.storage import LocalStorage
-from reporting.aggregates import aggregate
+from reporting.aggregates import ClassifierError, aggregate
 from reporting.dashboard import __main__ as launcher
 from reporting.dashboard import shared
 from reporting.dashboard.export import export
@@ -100,10 +100,11 @@ def test_the_calls_of_one_customer_go_together_in_an_interval(tables: Tables, ca
 
 @pytest.mark.parametrize("scope", ["total", "queue", "team"])
 def test_the_intervals_are_those_of_make_figures(tables: Tables, scope: Any) -> None:
-    found = tables.period(EVERYTHING)
+    error = ClassifierError(MODEL, 3.9)
+    found = tables.period(EVERYTHING, error)
     by = {"queue": found.by_queue, "team": found.by_team, "total": found.total.to_frame().T.assign(key=None)}
     shown = {row["key"]: row for row in by[scope].to_dict("records")}
-    printed = aggregate(tables.tables, period="month", scope=scope, first=FIRST, last=LAST)
+    printed = aggregate(tables.tables, period="month", scope=scope, first=FIRST, last=LAST, errors=[error])
     both = [each for each in printed if not each.suppressed and pd.notna(shown[each.group]["index_mean"])]
     assert both
     for each in both:
@@ -111,6 +112,10 @@ def test_the_intervals_are_those_of_make_figures(tables: Tables, scope: Any) -> 
         assert (row["index_mean"], row["index_low"], row["index_high"]) == pytest.approx(
             (each.mean, each.sampling_low, each.sampling_high)
         )
+        assert (row["level_low"], row["level_high"]) == pytest.approx((each.low, each.high))
+        assert row["level_low"] < row["index_low"]
+    of_another = tables.period(EVERYTHING, ClassifierError("another", 3.9))
+    assert np.isnan(of_another.total["level_low"])
 
 
 def test_a_group_is_as_small_as_its_calls_with_an_index(center: Path) -> None:

@@ -28,23 +28,14 @@ from jobs.staging import RunSpec, RunStaging
 from jobs.step import StepContext
 from jobs.storage import LocalStorage
 from jobs.warehouse import RunFigures, Warehouse
-from reporting import figures, words
+from reporting import figures, report, words
+from reporting.calls import CALLS_TO_HEAR, FEWEST_TO_HEAR, Call, CallToHear, calls_to_hear, reasons_in_words
 from reporting.course import Course
 from reporting.figures import Speech
+from reporting.headline import headline
+from reporting.night import FILES_LISTED, night
 from reporting.periods import Period
-from reporting.report import (
-    CALLS_TO_HEAR,
-    FEWEST_TO_HEAR,
-    FILES_LISTED,
-    Call,
-    CallToHear,
-    ModelNote,
-    calls_to_hear,
-    headline,
-    night,
-    reasons_in_words,
-    render_page,
-)
+from reporting.report import ModelNote, render_page
 from schemas import TABLES
 from schemas import definitions as d
 from schemas.reasons import REASONS as REASONS_NOT_SCORED
@@ -460,7 +451,7 @@ def test_headline(night_options: dict[str, Any], expected: str) -> None:
 
 def test_queues_are_in_order_of_their_index() -> None:
     queues = night(made_up_night(calls=40, queues=("A", "B", None, "C"))).queues
-    means = [group.index_mean for group in queues]
+    means = [group.index.mean for group in queues]
     assert None not in means
     assert means == sorted(means)  # type: ignore[type-var]
     assert {group.name for group in queues} == {"A", "B", "no queue", "C"}
@@ -622,6 +613,51 @@ def test_the_step_reports_what_is_published(tables: dict[str, pa.Table], place: 
     ]
 
 
+def test_the_page_says_whom_to_win_back_and_the_summary_how_many(tables: dict[str, pa.Table], place: Path) -> None:
+    """By hand: all calls are of one day, so whoever called twice called again within 7 days."""
+    context = published(place, DAY, tables)
+    day_before = DAY - timedelta(days=1)
+    published(place, day_before, made_up_night(calls=30, day=day_before, seed=9))
+    render_report.run(context)
+    keys = {row["contact_id"]: row["customer_key"] for row in tables["contacts"].to_pylist() if row["customer_key"]}
+    left_out = {row["contact_id"] for row in tables["recordings"].to_pylist() if row["reason_code"] == "opted_out"}
+    left_out |= {
+        row["contact_id"]
+        for row in made_up_night(calls=30, day=day_before, seed=9)["recordings"].to_pylist()
+        if row["reason_code"] == "opted_out"
+    }
+    yesterday = made_up_night(calls=30, day=day_before, seed=9)
+    keys_before = {row["contact_id"]: row["customer_key"] for row in yesterday["contacts"].to_pylist()}
+    opted_out = {(keys | keys_before).get(each) for each in left_out}
+    called = [keys_before[row["contact_id"]] for row in yesterday["calls"].to_pylist()]
+    last: dict[str, dict[str, Any]] = {}
+    for row in sorted(tables["calls"].to_pylist(), key=lambda row: (row["started_at"], row["contact_id"])):
+        key = keys.get(row["contact_id"])
+        if key is not None and key not in opted_out:
+            called.append(key)
+            last[key] = row
+    badly = {
+        key
+        for key, row in last.items()
+        if row["mood_end"] <= d.RECOVERED_MOOD_START
+        and {"sustained_anger", "escalated", "mood_fall", "low_satisfaction"} & set(row["review_reasons"])
+    }
+    again = {key for key in last if called.count(key) > 1}
+    pages = {name: Page(page.decode()) for name, page in files(place).items()}
+    for page in pages.values():
+        counts = [page.one(f"win_back.{name}") for name in ("customers", "ended_badly", "called_again")]
+        assert counts == [len(badly | again), len(badly), len(again)]
+    review, summary = pages[f"{DAY}/nightly.html"], pages[f"{DAY}/nightly-summary.html"]
+    indices = {row["contact_id"]: row["satisfaction_index"] for key, row in last.items() if key in badly | again}
+    lowest = sorted(indices, key=lambda contact: indices[contact])[: report.TO_WIN_BACK]
+    assert [review.one(f"win_back.{contact}.index") for contact in lowest] == pytest.approx(
+        [indices[contact] for contact in lowest], abs=0.051
+    )
+    assert len([name for name in review.figures if name.startswith("win_back.")]) == 3 + 3 * len(lowest)
+    assert len([name for name in summary.figures if name.startswith("win_back.")]) == 3
+    assert not [contact for contact in indices if contact in summary.html]
+
+
 def test_reports_on_weeks_and_months_are_written_and_follow_the_tables(
     tables: dict[str, pa.Table], place: Path
 ) -> None:
@@ -743,7 +779,7 @@ def test_summary_says_what_the_tables_say(tables: dict[str, pa.Table]) -> None:
         assert line.reason.why in text
     for each in view.to_hear[:5]:
         assert f"{each.rank}. {each.call.contact_id}" in text
-    assert f"satisfaction index {view.total.index_mean:.0f} (95% interval" in text
+    assert f"satisfaction index {view.total.index.mean:.0f} (95% interval" in text
     assert view.run is not None
     assert f"{40 * view.run.audio_hours:.0f} call hours an hour" in text
     assert "out/reports/2026-11-20/nightly.html\n" in text

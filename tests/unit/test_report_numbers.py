@@ -9,19 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
-from made_up_nights import DAY, GENERATED_AT, Page, made_up_night, together
+from made_up_nights import DAY, GENERATED_AT, Page, clustered_interval, made_up_night, together
 from scipy.stats import t
 
+from reporting.aggregates import ClassifierError, Scope, aggregate
+from reporting.calls import calls_to_hear, read_calls
 from reporting.course import DAYS_BEFORE, PATH, Course, Outside, course
+from reporting.headline import headline
 from reporting.measures import FEWEST_CALLS, Mean, Usual, too_few
+from reporting.night import night
 from reporting.periods import Period
-from reporting.report import calls_to_hear, headline, night, read_calls, render_page
+from reporting.report import ModelNote, render_page
 from schemas import TABLES
 
 WEEK = Period.week(DAY)
@@ -32,6 +37,8 @@ SHORT = {
     "queues": ("Billing", "Support", "Billing", "Support", "Billing", None, "Support", "Sales"),
 }
 PUBLISHED = "08:41"
+ERROR = ClassifierError("m-1-00000000", 3.9)
+MODEL = ModelNote(labels=("angry",), corpora=("c",), license="l", commercial_use=True, error=ERROR)
 CLOCK = re.compile(r"\d+:\d\d(:\d\d)?")
 
 
@@ -54,11 +61,19 @@ def frames(tables: Mapping[str, pa.Table]) -> dict[str, pd.DataFrame]:
     return {name: tables[name].to_pandas(maps_as_pydicts="strict") for name in tables if tables[name].num_rows}
 
 
-def mean_index(calls: pd.DataFrame) -> dict[str, float]:
+def mean_index(calls: pd.DataFrame, error: float | None = None) -> dict[str, float]:
     index = calls["satisfaction_index"].astype(float)
-    half = t.ppf(0.975, len(index) - 1) * index.std(ddof=1) / len(index) ** 0.5
-    mean = index.mean()
-    return {"index_mean": mean, "index_low": max(0.0, mean - half), "index_high": min(100.0, mean + half)}
+    low, high = clustered_interval(list(index), list(calls["customer"]))
+    assert low is not None
+    assert high is not None
+    found = {"index_mean": index.mean(), "index_low": low, "index_high": high}
+    if error is not None:
+        level_low, level_high = clustered_interval(list(index), list(calls["customer"]), error)
+        assert level_low is not None
+        assert level_high is not None
+        assert level_high - level_low > high - low
+        found |= {"level_low": level_low, "level_high": level_high}
+    return found
 
 
 def of_a_group(calls: pd.DataFrame, contacts: pd.DataFrame, few: bool) -> dict[str, float]:
@@ -71,7 +86,8 @@ def of_a_group(calls: pd.DataFrame, contacts: pd.DataFrame, few: bool) -> dict[s
         moods = {mood: calls[f"{mood}_share"].mean() for mood in ("negative", "neutral", "positive")}
         found |= {f"{mood}_share": share for mood, share in moods.items()}
         found |= {"ambiguous_share": 1 - sum(moods.values()), "mood_change_mean": calls["mood_change"].mean()}
-        found |= {f"{flag}_share": calls[flag].mean() for flag in ("escalated", "recovered")} | mean_index(calls)
+        found |= {f"{flag}_share": calls[flag].mean() for flag in ("escalated", "recovered")}
+        found |= mean_index(calls, ERROR.points)
     return found
 
 
@@ -93,6 +109,7 @@ def expected_numbers(tables: Mapping[str, pa.Table], history: Mapping[str, pa.Ta
     contacts = table["contacts"].assign(outcome=lambda rows: rows["contact_id"].map(status).fillna("no_recording"))
     for frame in (calls, contacts):
         frame["queue"] = frame["queue"].fillna("no queue")
+    calls["customer"] = customers_of(calls, contacts)
     few = hidden(calls, "queue")
     found: dict[str, float] = {}
 
@@ -103,7 +120,9 @@ def expected_numbers(tables: Mapping[str, pa.Table], history: Mapping[str, pa.Ta
     put("total", {"escalated": calls["escalated"].sum(), "recovered": calls["recovered"].sum()})
     for queue, rows in contacts.groupby("queue"):
         put(f"queue.{queue}", of_a_group(calls[calls["queue"] == queue], rows, queue in few))
-    every = pd.concat([frames(history)["calls"], calls]) if history else calls
+    before = frames(history)
+    before["calls"]["customer"] = customers_of(before["calls"], before["contacts"])
+    every = pd.concat([before["calls"], calls])
     for day, rows in every.groupby("call_date"):
         put(f"day.{day}", {"calls_indexed": len(rows)} | mean_index(rows))
     hour = calls["started_at"].dt.tz_convert(ZoneInfo(ZONE)).dt.hour
@@ -122,6 +141,11 @@ def expected_numbers(tables: Mapping[str, pa.Table], history: Mapping[str, pa.Ta
     found |= dict(of_runs(table["runs"]))
     found |= dict(of_calls(tables, edition))
     return found
+
+
+def customers_of(calls: pd.DataFrame, contacts: pd.DataFrame) -> pd.Series[str]:
+    keys = contacts.set_index("contact_id")["customer_key"]
+    return calls["contact_id"].map(keys).fillna(calls["contact_id"])
 
 
 def of_runs(runs: pd.DataFrame) -> Iterator[tuple[str, float]]:
@@ -184,7 +208,7 @@ def test_every_number_on_the_page_is_the_tables(
 ) -> None:
     tables, before = of(nights, period.days), of(nights, period.before(DAYS_BEFORE))
     history = before["satisfaction_daily"]
-    options: dict[str, Any] = {"generated_at": GENERATED_AT, "time_zone": ZONE, "edition": edition}
+    options: dict[str, Any] = {"generated_at": GENERATED_AT, "time_zone": ZONE, "edition": edition, "model": MODEL}
     page = Page(render_page(tables, period=period, history=history, **options))
     expected = expected_numbers(tables, before, edition)
     shown = {name for name in page.figures if not name.startswith(("stretch.", "usual."))}
@@ -204,6 +228,39 @@ def test_every_number_on_the_page_is_the_tables(
         assert f"usual by the {len(means)} days before" in page.text
     missing = len(MISSING & {*period.days, *period.before(DAYS_BEFORE)})
     assert page.text.count("no published figures") == 2 * missing > 0, "in the picture's words and in the table"
+
+
+@pytest.mark.parametrize("period", [Period.day(DAY), WEEK], ids=lambda period: period.kind)
+def test_the_page_has_the_intervals_of_make_figures(nights: dict[date, dict[str, pa.Table]], period: Period) -> None:
+    tables = of(nights, period.days)
+    page = Page(render_page(tables, period=period, generated_at=GENERATED_AT, model=MODEL))
+    connection = duckdb.connect()
+    for name in ("calls", "contacts"):
+        connection.register(name, tables[name])
+    kind: Any = period.kind
+    compared = 0
+    for scope in get_args(Scope)[:2]:
+        for each in aggregate(
+            connection, period=kind, scope=scope, first=period.first, last=period.last, errors=[ERROR]
+        ):
+            name = "total" if scope == "total" else f"queue.{each.group or 'no queue'}"
+            if each.suppressed or f"{name}.index_mean" not in page.figures:
+                continue
+            shown = [page.one(f"{name}.{bound}") for bound in ("index_low", "index_high", "level_low", "level_high")]
+            assert shown == pytest.approx([each.sampling_low, each.sampling_high, each.low, each.high], rel=1e-4)
+            assert each.customers is not None
+            assert each.calls is not None
+            compared += each.customers < each.calls
+    assert compared, "no group is shown in which somebody called twice"
+
+
+def test_of_calls_of_several_models_no_level_is_said(nights: dict[date, dict[str, pa.Table]]) -> None:
+    calls = nights[DAY]["calls"]
+    models = pa.array(["m-1-00000000"] * (calls.num_rows - 1) + ["another"])
+    at = calls.schema.get_field_index("model_id")
+    tables = {**nights[DAY], "calls": calls.set_column(at, calls.schema.field(at), models)}
+    assert night(tables, ERROR).total.index.level_low is None
+    assert night(nights[DAY], ERROR).total.index.level_low is not None
 
 
 # What is not shown
@@ -345,8 +402,8 @@ def test_what_is_usual_holds_as_often_as_it_says() -> None:
 
 
 @pytest.mark.parametrize("indices", [[], [50.0], [40.0, 60.0], [2.0, 90.0, 95.0], [55.0] * 7])
-def test_a_mean_and_its_interval(indices: list[float]) -> None:
-    found = Mean.of(indices)
+def test_a_mean_and_its_interval_of_customers_who_call_once(indices: list[float]) -> None:
+    found = Mean.of(indices, range(len(indices)))
     assert found.calls == len(indices)
     if len(indices) < 2:
         assert (found.mean, found.low, found.high) == (indices[0] if indices else None, None, None)

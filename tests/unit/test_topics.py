@@ -11,8 +11,10 @@ import pytest
 from made_up_nights import DAY, GENERATED_AT, Page, made_up_night
 from scipy.stats import t
 
+from reporting.calls import calls_to_hear, read_calls
+from reporting.night import night
 from reporting.periods import Period
-from reporting.report import TOPICS_TITLE, calls_to_hear, night, read_calls, render_page
+from reporting.report import TOPICS_TITLE, render_page
 from reporting.topics import SHOWN, Topics, TopicTime, side_by_side, topics, topics_at
 from schemas import TABLES
 from ser_model.taxonomy import EMOTIONS
