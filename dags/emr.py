@@ -57,7 +57,7 @@ def read_emr_serverless(file: Path) -> EmrServerless:
         Where names are missing or unknown, or a setting holds a secret.
     """
     try:
-        found = EmrServerless(**json.loads(file.read_text()))
+        found = EmrServerless(**json.loads(file.read_text(encoding="utf-8")))
     except TypeError as error:
         expected = ", ".join(EmrServerless.__dataclass_fields__)
         raise ValueError(f"{file}: {error}; expected {expected} (docs/deployment.md)") from None
@@ -120,7 +120,7 @@ class EmrServerlessStep(EmrServerlessStartJobOperator):
 
 def _properties(emr: EmrServerless, home: Path) -> dict[str, str]:
     """Spark's properties: those that hold everywhere, the archive's place, and the driver's settings."""
-    lines = (home / "infra" / "spark" / "emr-serverless.conf").read_text().splitlines()
+    lines = (home / "infra" / "spark" / "emr-serverless.conf").read_text(encoding="utf-8").splitlines()
     common = dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
     settings = {f"spark.emr-serverless.driverEnv.{name}": value for name, value in emr.settings.items()}
     return {**common, "spark.archives": f"{emr.packages}/callmood.tar.gz#environment", **settings}

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = 0
     for lock in sorted(LOCKS.glob("*.txt")):
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "pyproject.toml").write_text(project(lock.read_text()))
+            (Path(folder) / "pyproject.toml").write_text(project(lock.read_text(encoding="utf-8")), encoding="utf-8")
             command = [str(UV), "audit", "--quiet", "--preview-features", "audit-command", "--service-url", database]
             done = subprocess.run([*command, "--directory", folder], capture_output=True, text=True, check=False)
         said = f"{done.stdout}{done.stderr}".strip()

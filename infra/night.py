@@ -194,7 +194,7 @@ def migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, co
         Airflow could not do it.
     """
     wanted = _digest(airflow)
-    if airflow.stamp_file.is_file() and airflow.stamp_file.read_text() == wanted:
+    if airflow.stamp_file.is_file() and airflow.stamp_file.read_text(encoding="utf-8") == wanted:
         return
     console.print("making Airflow's database")
     with _process_group([str(AIRFLOW), "db", "migrate"], variables, log) as process:
@@ -202,7 +202,7 @@ def migrate(airflow: LocalAirflow, variables: Mapping[str, str], log: object, co
     if status != 0:
         raise NightFailed(f"Airflow's database could not be made; the end of {airflow.log_file} says why")
     # Airflow's first command writes its configuration.
-    airflow.stamp_file.write_text(_digest(airflow))
+    airflow.stamp_file.write_text(_digest(airflow), encoding="utf-8")
 
 
 def _digest(airflow: LocalAirflow) -> str:

@@ -58,7 +58,7 @@ def copy_interpreter(folder: Path) -> None:
     if sysconfig.get_config_var("Py_ENABLE_SHARED") and shared.is_file():
         shutil.copy2(shared, folder / "lib" / shared.name)
     launcher = folder / "bin" / "python"
-    launcher.write_text(_LAUNCHER.format(interpreter=version))
+    launcher.write_text(_LAUNCHER.format(interpreter=version), encoding="utf-8")
     launcher.chmod(0o755)
 
 

@@ -107,11 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"{folder} cannot be a folder: {error.strerror}")
-    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
     for lock in sorted(LOCKS.glob("*.txt")):
-        document = bill(lock.stem, lock.read_text(), version)
+        document = bill(lock.stem, lock.read_text(encoding="utf-8"), version)
         file = folder / f"{lock.stem}.cdx.json"
-        file.write_text(json.dumps(document, indent=1) + "\n")
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         sys.stdout.write(f"{file}: {len(document['components'])} packages\n")
     return 0
 

@@ -105,7 +105,7 @@ def _end_with_parent() -> None:
 
 def _resident_mb(process_id: int | None) -> float:
     try:
-        pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{process_id}/statm").read_text(encoding="utf-8").split()[1])
     except (OSError, IndexError):
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -30,6 +30,7 @@ from jobs.identity import DIGITS
 from jobs.labels import Labels
 from jobs.render_report import review_pages
 from jobs.settings import Settings, load_settings
+from jobs.staging import day_of
 from jobs.storage import Storage, open_storage
 from jobs.suppressions import ADDRESSES, REFERENCES
 from jobs.warehouse import Snapshot, Warehouse
@@ -210,16 +211,6 @@ def staged_rows(storage: Storage) -> Iterator[StagedRows]:
         with suppress(pa.ArrowInvalid), storage.open_input(file.path) as source, pq.ParquetFile(source) as parquet:
             rows = parquet.read([each for each in _IDENTIFYING if each in parquet.schema_arrow.names])
         yield StagedRows((day, run_id), name.partition("/")[0], rows)
-
-
-def day_of(path: str) -> date | None:
-    """The day whose folder a file of staging or of reports lies in; None of what others have put there."""
-    folder = path.partition("/")[0]
-    try:
-        day = date.fromisoformat(folder)
-    except ValueError:
-        return None
-    return day if folder == day.isoformat() else None
 
 
 # Disclosure

@@ -21,9 +21,9 @@ from jobs.command import exit_status, run_command
 from jobs.discretion import start_logging
 from jobs.errors import DayLocked, JobError
 from jobs.labels import Labels
-from jobs.person import Person, day_of, staged_rows
+from jobs.person import Person, staged_rows
 from jobs.settings import Settings, load_settings
-from jobs.staging import RunStaging
+from jobs.staging import RunStaging, day_of
 from jobs.storage import Storage, StoredFile, open_storage
 from jobs.suppressions import Suppressions
 from jobs.warehouse import Warehouse

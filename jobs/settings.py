@@ -511,7 +511,7 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         import tomllib
 
-        return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+        return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 def configuration_reference() -> str:

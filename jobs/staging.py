@@ -47,6 +47,16 @@ def new_run_id(at: datetime | None = None) -> str:
     return f"{at or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+def day_of(path: str) -> date | None:
+    """The day whose folder a file of staging or of reports lies in; None of what others have put there."""
+    folder = path.partition("/")[0]
+    try:
+        day = date.fromisoformat(folder)
+    except ValueError:
+        return None
+    return day if folder == day.isoformat() else None
+
+
 @dataclass(frozen=True)
 class StagedFile:
     """A Parquet file of a staged table: its path below the run's folder, its rows and its size in bytes."""

@@ -164,8 +164,14 @@ class Tab:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Tab]:
-    """Start a browser with a fresh profile, and yield its one tab; it ends with the block."""
+def chromium(profile: Path, microphone: Path | None = None) -> Iterator[Tab]:
+    """Start a browser with a fresh profile, and yield its one tab; it ends with the block.
+
+    Parameters
+    ----------
+    microphone
+        What its microphone hears, again and again: a WAV file. Without it there is none.
+    """
     assert CHROMIUM is not None
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
@@ -173,6 +179,9 @@ def chromium(profile: Path) -> Iterator[Tab]:
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
     flags += ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
     flags += ("--disable-background-networking", "--remote-debugging-pipe", f"--user-data-dir={profile}")
+    if microphone is not None:
+        flags += ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+        flags += (f"--use-file-for-fake-audio-capture={microphone}",)
     command = ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", CHROMIUM, *flags, "about:blank"]
     process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
     os.close(theirs_in)

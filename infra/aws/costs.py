@@ -311,7 +311,7 @@ Up to 200 cores the computing takes most of the night. What more cores do not sh
 
 def main() -> int:
     """Write the page."""
-    result = json.loads((ROOT / "docs" / "benchmarks" / "latest.json").read_text())
+    result = json.loads((ROOT / "docs" / "benchmarks" / "latest.json").read_text(encoding="utf-8"))
     sys.stdout.write(page(Measured.of(result)))
     return 0
 

@@ -193,7 +193,7 @@ def _environment(
     key = out / "identity.key"
     if not key.exists():
         key.touch(mode=0o600)
-        key.write_text(secrets.token_hex(32))
+        key.write_text(secrets.token_hex(32), encoding="utf-8")
     # A proxy that serves this machine must not be asked for the S3 server on it.
     direct = ",".join(filter(None, (kept.get("no_proxy") or kept.get("NO_PROXY"), "127.0.0.1,localhost")))
     return {

@@ -194,19 +194,21 @@ def prepare(data: Path, host: str, port: int, credentials: Credentials) -> dict[
         ) from error
     swift_conf = config / "swift.conf"
     if not swift_conf.exists():
-        swift_conf.write_text(f"[swift-hash]\nswift_hash_path_suffix = {secrets.token_hex(16)}\n")
+        swift_conf.write_text(f"[swift-hash]\nswift_hash_path_suffix = {secrets.token_hex(16)}\n", encoding="utf-8")
     files = {}
     for kind in BACKENDS:
         backend_port = free_port()
         _write_ring(config / f"{kind}.ring.gz", backend_port)
         files[kind] = config / f"{kind}-server.conf"
-        files[kind].write_text(BACKEND_CONF.format(config=config, devices=devices, port=backend_port, kind=kind))
+        written = BACKEND_CONF.format(config=config, devices=devices, port=backend_port, kind=kind)
+        files[kind].write_text(written, encoding="utf-8")
     account, _, user = credentials.access_key.partition(":")
     files["proxy"] = config / "proxy-server.conf"
     files["proxy"].write_text(
         PROXY_CONF.format(
             config=config, host=host, port=port, account=account, user=user, secret=credentials.secret_key
-        )
+        ),
+        encoding="utf-8",
     )
     return files
 

@@ -94,7 +94,7 @@ class Stack:
     def read(self) -> State:
         """What is recorded; nothing, where it was never started."""
         try:
-            found = json.loads(self.state_file.read_text())
+            found = json.loads(self.state_file.read_text(encoding="utf-8"))
             processes = {name: Started(**each) for name, each in found["processes"].items()}
             return State(found["ports"], processes, found["switched_on"])
         except FileNotFoundError:
@@ -108,7 +108,7 @@ class Stack:
     def write(self, state: State) -> None:
         """Record, as one change."""
         beside = self.state_file.with_suffix(".new")
-        beside.write_text(json.dumps(asdict(state), indent=2))
+        beside.write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
         beside.replace(self.state_file)
 
     def services(self, state: State) -> list[Service]:
@@ -208,12 +208,12 @@ class Stack:
 
     def _write_environment(self, state: State) -> None:
         lines = [f"{name}={value}" for name, value in job_variables(self.places, state.ports).items()]
-        self.places.environment.write_text("\n".join(lines) + "\n")
+        self.places.environment.write_text("\n".join(lines) + "\n", encoding="utf-8")
         airflow = next(service.environment for service in self.services(state) if service.name == "airflow-api")
         lines = [
             f"{name}={shlex.quote(value)}" for name, value in airflow.items() if name.startswith(("AIRFLOW", "OTEL_"))
         ]
-        self.places.airflow_environment.write_text("\n".join(lines) + "\n")
+        self.places.airflow_environment.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def log_file(self, name: str) -> Path:
         """Where a service's output goes."""
@@ -221,7 +221,7 @@ class Stack:
 
     def nights(self, state: State) -> Nights:
         """The nights, asked of Airflow."""
-        password = json.loads(self.places.passwords.read_text())[USER]
+        password = json.loads(self.places.passwords.read_text(encoding="utf-8"))[USER]
         # The jobs' settings are read as the services read them.
         os.environ.update(job_variables(self.places, state.ports))
         settings = load_settings()

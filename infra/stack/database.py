@@ -38,13 +38,13 @@ def keep_database(airflow_home: Path, address: str) -> None:
     """
     file = airflow_home / "airflow.cfg"
     section = f"[database]\nsql_alchemy_conn = {address.replace('%', '%%')}\n"
-    content = file.read_text()
+    content = file.read_text(encoding="utf-8")
     if section in content:
         return
     if "[database]" in content:
         raise StackError(f"{file} has a section [database] already: change sql_alchemy_conn there")
     _connect(address, file)
-    file.write_text(f"{content}{section}")
+    file.write_text(f"{content}{section}", encoding="utf-8")
 
 
 def check_database(airflow_home: Path) -> None:

@@ -156,7 +156,7 @@ def _is_of(pid: int, folder: Path) -> bool:
 
 def _fields(pid: int) -> list[str] | None:
     try:
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return (PROC / str(pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return None
 
@@ -170,5 +170,5 @@ def _process(pid: int) -> _Process | None:
     fields = _fields(pid)
     if fields is None:
         return None
-    booted = (PROC / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
+    booted = (PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="utf-8").strip()
     return _Process(int(fields[1]), int(fields[2]), int(fields[3]), f"{booted}/{fields[19]}")

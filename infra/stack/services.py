@@ -268,7 +268,7 @@ def job_variables(places: Places, ports: Mapping[str, int]) -> dict[str, str]:
 
 def _time_zone(places: Places, base: Mapping[str, str]) -> str:
     """The zone of call dates, as the jobs read it: the nights' schedule goes by it, too."""
-    settings = yaml.safe_load(places.settings.read_text()) if places.settings.exists() else {}
+    settings = yaml.safe_load(places.settings.read_text(encoding="utf-8")) if places.settings.exists() else {}
     return str(base.get("CALLMOOD_TIME_ZONE") or (settings or {}).get("time_zone") or "UTC")
 
 

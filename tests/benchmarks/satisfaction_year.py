@@ -6,6 +6,7 @@ tests/unit/test_satisfaction_year.py looks at fewer calls. What is true is what 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -104,7 +105,9 @@ def judge_fall(tables: simulated.Tables) -> Fall:
 
 def main() -> None:
     """Print the figures of as many seeds as are given as arguments, by default of one."""
-    for seed in map(int, sys.argv[1:] or ["1"]):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seeds", nargs="*", type=int, default=[1], help="of the simulated years, 1 by default")
+    for seed in parser.parse_args().seeds:
         tables = simulated.simulate(MONDAY, DAYS, 1000, seed, logged_share=0.0)
         print(f"seed {seed}: {judge_weeks(tables)} {judge_fall(tables)}", flush=True)
         recent = pc.field("call_date") >= pa.scalar(MONDAY + timedelta(DAYS - 60))

@@ -1,8 +1,9 @@
-"""The dashboard in a real browser: filter, see topics and drift, open a call, judge, upload; nothing goes elsewhere."""
+"""The dashboard in a real browser: filter, see topics and drift, open a call, judge, upload, speak; all stays here."""
 
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 import time
@@ -61,10 +62,18 @@ def address(center: Path) -> Iterator[str]:
         process.wait(30)
 
 
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory, voice: Callable[..., Any]) -> Path:
+    """Two segments of a voice."""
+    file = tmp_path_factory.mktemp("spoken") / "spoken.wav"
+    soundfile.write(file, np.concatenate([voice(2.0), np.zeros(8000, np.float32), voice(2.5, pitch_hz=220)]), 8000)
+    return file
+
+
 @pytest.fixture
-def page(address: str, tmp_path: Path) -> Iterator[Tab]:
+def page(address: str, spoken: Path, tmp_path: Path) -> Iterator[Tab]:
     """The dashboard's first page; at the end nothing was complained of, and nothing asked for elsewhere."""
-    with chromium(tmp_path / "profile") as tab:
+    with chromium(tmp_path / "profile", microphone=spoken) as tab:
         tab.open(address)
         tab.sees("Satisfaction index")
         yield tab
@@ -152,13 +161,11 @@ def test_a_segment_is_judged_with_one_key_before_the_models_view_is_shown(page: 
 
 
 def test_a_recording_is_uploaded_and_its_segments_shown_and_a_bad_file_ends_in_a_sentence(
-    page: Tab, voice: Callable[..., Any], tmp_path: Path
+    page: Tab, spoken: Path, tmp_path: Path
 ) -> None:
-    spoken = np.concatenate([voice(2.0), np.zeros(8000, np.float32), voice(2.5, pitch_hz=220)])
-    soundfile.write(tmp_path / "spoken.wav", spoken, 8000)
     (tmp_path / "bad.wav").write_bytes(b"RIFF this is no sound")
     go(page, "Try")
-    page.give_file("[data-testid=stFileUploader] input[type=file]", tmp_path / "spoken.wav")
+    page.give_file("[data-testid=stFileUploader] input[type=file]", spoken)
     page.sees("What it cannot tell.")
     assert "2 segments in 0:0" in page.ask("document.querySelector('h3').innerText")
     # Its sound has come: another file would take it away while the page still asks for it.
@@ -166,3 +173,15 @@ def test_a_recording_is_uploaded_and_its_segments_shown_and_a_bad_file_ends_in_a
     page.give_file("[data-testid=stFileUploader] input[type=file]", tmp_path / "bad.wav")
     page.sees("This cannot be scored")
     assert "Traceback" not in page.ask("document.body.innerText")
+
+
+def test_what_is_spoken_into_the_microphone_is_classified(page: Tab) -> None:
+    go(page, "Try")
+    button = "document.querySelector('[data-testid=stAudioInputActionButton]')"
+    clock = "document.querySelector('[data-testid=stAudioInputWaveformTimeCode]')?.innerText"
+    page.click(button)
+    page.wait(f"{clock} >= '00:04'")
+    page.click(button)
+    page.sees("What it cannot tell.")
+    heading = page.ask("document.querySelector('h3').innerText")
+    assert re.fullmatch(r"[1-4] segments? in 0:0[4-9], [1-4] classified", heading), heading
