@@ -19,7 +19,8 @@ from reporting.topics import TopicTime, side_by_side
 from reporting.words import clock, printable
 from schemas.definitions import INDEX_NEUTRAL
 
-INDEX = alt.Scale(domain=[0, 100])
+INDEX = alt.Scale(zero=False)
+"""As far as the intervals reach, and the neutral line: over 0 to 100 those of many calls would not be seen."""
 ACCENT = "#0b6e77"
 GRAY = "#8a8578"
 PALE, ON_PALE = "#bfdde0", "#16191c"
@@ -221,7 +222,7 @@ def over_time(values: pd.DataFrame, name: str, title: str) -> Drawn:
         .encode(
             x=alt.X("start_s:Q", title="seconds"),
             x2="end_s:Q",
-            y=alt.Y(f"{name}:Q", title=title, scale=alt.Scale(zero=False)),
+            y=alt.Y(f"{name}:Q", title=None, scale=alt.Scale(zero=False)),
         )
-        .properties(height=140)
+        .properties(height=170, title=alt.Title(title, anchor="start", fontWeight="normal", fontSize=13))
     )
