@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.night import unwind_on_signals
 from jobs.command import EXIT_INTERRUPTED, EXIT_PERMANENT, call_date
@@ -36,6 +37,7 @@ from schemas import TABLES
 STEPS: Final = ("plan_recordings", "extract_features", "classify_emotions", "summarize_calls")
 COLUMNS: Final = {"emotion_log": SEGMENT_COLUMNS, "calls": CALL_COLUMNS}
 CALLS_SHOWN = 20
+ID_WIDTH = 36
 
 
 class ShadowFailed(Exception):
@@ -89,20 +91,36 @@ def _run(step: str, staging: RunStaging, more: Sequence[str]) -> None:
 
 def in_words(found: Comparison, console: Console) -> None:
     """Print what changes: all calls and the queues, then the calls that change most."""
+    shown = found.calls[:CALLS_SHOWN]
     console.print(f"{found.candidate} in place of {found.model}; nothing was published.\n")
-    groups = Table("calls of", "calls", "segments", "another emotion", "index", "newly flagged", "no longer flagged")
+    groups = Table(
+        "calls of",
+        *(
+            Column(name, justify="right")
+            for name in ("calls", "segments", "another emotion", "index", "newly flagged", "no longer flagged")
+        ),
+        box=SIMPLE_HEAD,
+    )
     for group in found.groups:
         shares, change = _interval(group.changed_share, 100, "%"), _interval(group.index_change, 1, "")
         counts = (group.newly_flagged, group.no_longer_flagged)
         figures = (group.calls, group.segments, shares, change, *counts)
-        groups.add_row(words.printable(group.name), *map(str, figures))
+        groups.add_row(
+            words.printable(group.name), *(each if isinstance(each, str) else f"{each:,}" for each in figures)
+        )
     console.print(groups)
-    calls = Table("contact", "queue", "another emotion", "index", "flagged", "reasons before", "reasons after")
-    for call in found.calls[:CALLS_SHOWN]:
+    # Whole ids, by which the calls are found in the dashboard and in the recordings' keys.
+    calls = Table(
+        Column("contact, and the flags that come (+) and go (-)", min_width=ID_WIDTH, overflow="fold"),
+        "queue",
+        Column("another emotion", justify="right", min_width=10),
+        Column("index", justify="right", min_width=8),
+        box=SIMPLE_HEAD,
+    )
+    for call in shown:
         index = f"{words.number(call.index)} to {words.number(call.index_after)}"
-        reasons = (", ".join(each) for each in (call.reasons, call.reasons_after))
-        row = (call.contact_id, call.queue or "", f"{call.changed} of {call.segments}", index, call.flagged, *reasons)
-        calls.add_row(*(words.printable(each) for each in row))
+        named, queue = words.printable(call.contact_id), words.printable(call.queue or "")
+        calls.add_row(f"{named}{_flags(call)}", queue, f"{call.changed} of {call.segments}", index)
     console.print(calls)
     if len(found.calls) > CALLS_SHOWN:
         console.print(f"and {len(found.calls) - CALLS_SHOWN:,} more calls: FORMAT=csv")
@@ -117,6 +135,12 @@ def in_words(found: Comparison, console: Console) -> None:
     ]
     if left_out:
         console.print(f"Left out: {words.listing(left_out)}.")
+
+
+def _flags(call: CallChange) -> str:
+    came = [f"+{each}" for each in call.reasons_after if each not in call.reasons]
+    gone = [f"-{each}" for each in call.reasons if each not in call.reasons_after]
+    return f"\n{call.flagged + ' flagged: ' if call.flagged else ''}{' '.join([*came, *gone])}" if came or gone else ""
 
 
 def _interval(found: Estimate | None, times: float, unit: str) -> str:

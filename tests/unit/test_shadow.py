@@ -139,7 +139,7 @@ def test_it_is_printed_for_people() -> None:
     text = out.getvalue()
     assert "new-2 in place of old-1; nothing was published." in text
     assert "42.9% (" in text  # 3 of 7
-    assert "60 to 40" in text and "mood_fall, low_satisfaction" in text and "no longer" in text
+    assert "60 to 40" in text and "newly flagged: +mood_fall" in text and "no longer flagged: -sustained_anger" in text
     assert (
         "Left out: 1 call that only the published day has, 1 call that only the candidate scored and 1 segment" in text
     )
