@@ -214,9 +214,9 @@ def _means(rows: Mapping[date, Mapping[str, Any]], period: Period) -> list[float
 
 
 def _mean(made: Sequence[tuple[float, str]], hidden: bool) -> Mean:
-    if hidden or not made:
+    if hidden:
         return Mean(len(made), None)
-    return Mean.of(*zip(*made, strict=True))
+    return Mean.of([index for index, _ in made], [customer for _, customer in made])
 
 
 def _mean_mood(moods: Sequence[float]) -> float | None:

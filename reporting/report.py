@@ -105,7 +105,10 @@ class WinBack:
         rows.sort(key=lambda row: (row["index"] is None, row["index"], row["contact_id"]))
         first = tuple({**row, "reason": _WIN_BACK[row["reason"]]} for row in rows[:TO_WIN_BACK])
         return cls(
-            len(rows), *(sum(code in each for each in reasons) for code in ("ended_badly", "called_again")), first
+            customers=len(rows),
+            ended_badly=sum("ended_badly" in each for each in reasons),
+            called_again=sum("called_again" in each for each in reasons),
+            first=first,
         )
 
 
