@@ -21,6 +21,7 @@ from reporting.periods import Period
 DAYS_BEFORE: Final = 28
 """A period is compared with so many days before it."""
 
+ALL_CALLS: Final = "All calls"
 PATH: Final[Mapping[str, str]] = {
     "mood_start": "start",
     "mood_q1": "1st quarter",
@@ -191,7 +192,7 @@ def mood_paths(calls: pa.Table, queues: Sequence[tuple[str, str | None]]) -> tup
     moods = {queue: of([row for row in points if row["queue"] == queue]) for _, queue in queues}
     hidden = {point: too_few({queue: len(found[point]) for queue, found in moods.items()}) for point in PATH}
     whole = of(points)
-    paths = [MoodPath("All calls", None, tuple(_mean_mood(whole[point]) for point in PATH))]
+    paths = [MoodPath(ALL_CALLS, None, tuple(_mean_mood(whole[point]) for point in PATH))]
     for name, queue in queues:
         shown = ([] if queue in hidden[point] else moods[queue][point] for point in PATH)
         paths.append(MoodPath(name, queue, tuple(_mean_mood(found) for found in shown)))

@@ -12,6 +12,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from reporting.course import ALL_CALLS, PATH
 from reporting.dashboard.sound import STEP_S, Waveform
 from reporting.drift import MUCH, NOTABLE, Drift, ModelChange
 from reporting.figures import EMOTION_COLORS
@@ -23,6 +24,8 @@ INDEX = alt.Scale(zero=False)
 """As far as the intervals reach, and the neutral line: over 0 to 100 those of many calls would not be seen."""
 ACCENT = "#0b6e77"
 GRAY = "#8a8578"
+MARKS = ("#0b6e77", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5c5e69")
+"""Of queues beside each other: Okabe and Ito's, which can be told apart with any color vision, after the accent."""
 PALE, ON_PALE = "#bfdde0", "#16191c"
 NOT_CLASSIFIED = "not classified"
 AGENT = "agent speaks"
@@ -67,6 +70,21 @@ def index_by(figures: pd.DataFrame, title: str) -> Drawn:
     )
     points = base.mark_point(color=ACCENT, filled=True, size=80).encode(x="index_mean:Q", tooltip=tooltip)
     return alt.layer(_neutral("x"), interval, points).properties(height=40 + 30 * len(figures))
+
+
+def mood_paths(paths: pd.DataFrame) -> Drawn:
+    """The mood through a call: a line a queue, and a broken one for all calls."""
+    order = list(PATH.values())
+    legend = alt.Legend(orient="top", labelLimit=220)
+    lines = alt.Chart(paths.dropna(subset=["mood"])).encode(
+        x=alt.X("point:O", sort=order, title=None, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("mood:Q", title="mood, -1 to 1", scale=alt.Scale(zero=True)),
+        color=alt.Color("queue:N", title=None, legend=legend, scale=alt.Scale(range=list(MARKS))),
+        tooltip=["queue", "point", alt.Tooltip("mood", format="+.2f")],
+    )
+    of_all = alt.condition(f"datum.queue == '{ALL_CALLS}'", alt.value([6, 4]), alt.value([1, 0]))
+    points = lines.mark_point(filled=True, size=60).encode(shape=alt.Shape("queue:N", title=None, legend=legend))
+    return alt.layer(lines.mark_line().encode(strokeDash=of_all), points).properties(height=260)
 
 
 def _neutral(axis: str) -> Drawn:

@@ -57,6 +57,14 @@ def show() -> None:
             )
         else:
             st.info(f"No hour has {MIN_GROUP} calls.")
+    paths = tables().mood_paths(chosen)
+    if paths["mood"].notna().any():
+        st.subheader("Through a call")
+        st.caption(
+            "The customers' mean mood in the first 20% of their speech (start), in the quarters of the call, and in "
+            "the last 20% of their speech (end); 0 is neutral."
+        )
+        st.altair_chart(charts.mood_paths(paths), alt="Mood through a call, by queue")
     by = {"queue": figures.by_queue, "team": figures.by_team, "hour": figures.by_hour, "day": figures.by_day}
     for name, groups in by.items():
         with st.expander(f"Table by {name}", expanded=name == "queue"):

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from reporting.aggregates import ClassifierError
-from reporting.course import DAYS_BEFORE
+from reporting.course import ALL_CALLS, DAYS_BEFORE, PATH
 from reporting.drift import Drift, ModelChange, Profile, day_profiles, drift, model_changes
 from reporting.measures import FEWEST_CALLS, CustomerSums, Mean, too_few
 from reporting.periods import Period
@@ -181,6 +181,24 @@ class Tables(Session):
             return self._duckdb.execute(_figures_of_period()).df()
         finally:
             self._duckdb.execute("drop table period")
+
+    def mood_paths(self, chosen: Filter) -> pd.DataFrame:
+        """The mood through a call, as `reporting.course.mood_paths` has it: a row a queue and point of `PATH`.
+
+        Columns: queue, `ALL_CALLS` for all together; point, as it is called; mood, -1 to 1, NaN where it is not shown.
+        """
+        where, values = chosen.where("calls")
+        points = ", ".join(f"count({each}) as n_{each}, sum({each}) as {each}" for each in PATH)
+        query = f"select coalesce(queue, '{NONE}') as queue, {points} from calls where {where} group by 1 order by 1"  # noqa: S608 - our columns
+        found = self.rows(query, values).set_index("queue")
+        paths = []
+        for point, name in PATH.items():
+            calls, total = found[f"n_{point}"], found[point]
+            means = (total / calls).mask(suppressed(calls.to_numpy()))
+            whole = total.sum() / calls.sum() if calls.sum() >= MIN_GROUP else np.nan
+            means = pd.concat([pd.Series({ALL_CALLS: whole}), means])
+            paths.append(pd.DataFrame({"queue": means.index, "point": name, "mood": means.to_numpy()}))
+        return pd.concat(paths, ignore_index=True)
 
     def topics(self, chosen: Filter) -> Topics:
         """Which subjects bring up which emotions; `reporting.topics.topics` of the calls chosen."""

@@ -21,6 +21,7 @@ import pyarrow as pa
 from jobs.staging import RunStaging
 from jobs.storage import LocalStorage
 from jobs.warehouse import DAY_TABLES, RunFigures, Warehouse
+from reporting.course import PATH
 from reporting.dashboard.tables import Filter, Tables
 from schemas import TABLES
 from schemas.table import Table
@@ -109,6 +110,7 @@ def _day(
     flagged = rng.random(n) < 0.05
     reasons = pa.array([["sustained_anger"] if each else [] for each in flagged], pa.list_(pa.string()))
     shares = rng.random(n) * 0.5
+    rise = 0.02 * (np.unique(queue, return_inverse=True)[1] - 2)  # of the mood from point to point, by queue
     common = {"call_date": day, "contact_id": ids, "run_id": "made"}
     made: dict[str, dict[str, object]] = {
         "contacts": {
@@ -143,6 +145,7 @@ def _day(
             "recovered": ~flagged,
             "anger_peak": shares,
             "mood_change": shares,
+            **{point: (index - 60) / 80 + rise * number for number, point in enumerate(PATH)},
             "longest_silence_s": 5.0,
             "review_reasons": reasons,
             "model_id": model,
@@ -207,7 +210,7 @@ def views(tables: Tables, chosen: Filter) -> Mapping[str, Callable[[], object]]:
         return tables.segments(*of), tables.addresses(*of), tables.call_topics(*of)
 
     return {
-        "period": lambda: (tables.period(chosen), tables.publications(chosen)),
+        "period": lambda: (tables.period(chosen), tables.mood_paths(chosen), tables.publications(chosen)),
         "topics": lambda: tables.topics(chosen),
         "coverage": lambda: (
             tables.coverage(chosen),

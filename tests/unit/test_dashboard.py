@@ -21,6 +21,7 @@ import soundfile
 from jobs.labels import Label, Labels
 from jobs.storage import LocalStorage
 from reporting.aggregates import ClassifierError, aggregate
+from reporting.course import ALL_CALLS, PATH, mood_paths
 from reporting.dashboard import __main__ as launcher
 from reporting.dashboard import shared
 from reporting.dashboard.export import export
@@ -116,6 +117,18 @@ def test_the_intervals_are_those_of_make_figures(tables: Tables, scope: Any) -> 
         assert row["level_low"] < row["index_low"]
     of_another = tables.period(EVERYTHING, ClassifierError("another", 3.9))
     assert np.isnan(of_another.total["level_low"])
+
+
+def test_the_mood_through_a_call_is_that_of_the_report(tables: Tables) -> None:
+    names = [(name, name) for name in tables.values("queue", FIRST, LAST)]
+    expected = {
+        (path.queue or ALL_CALLS, point): mood
+        for path in mood_paths(tables.arrow("select * from calls"), names)
+        for point, mood in zip(PATH.values(), path.moods, strict=True)
+    }
+    found = tables.mood_paths(EVERYTHING).set_index(["queue", "point"])["mood"]
+    assert {key: mood for key, mood in found.items() if pd.notna(mood)} == pytest.approx(expected)
+    assert len(expected) > 2 * len(PATH)
 
 
 def test_a_group_is_as_small_as_its_calls_with_an_index(center: Path) -> None:
