@@ -97,7 +97,7 @@ def in_words(found: Comparison, console: Console) -> None:
         "calls of",
         *(
             Column(name, justify="right")
-            for name in ("calls", "segments", "another emotion", "index", "newly flagged", "no longer flagged")
+            for name in ("calls", "segments", "another emotion", "index by", "newly flagged", "no longer flagged")
         ),
         box=SIMPLE_HEAD,
     )
