@@ -1,9 +1,10 @@
 """``make fuzz MINUTES=60``: gives random bytes to whatever reads what comes from outside, until the time is up.
 
-The properties are tests of the suite, which runs each on some hundred inputs; hypothesis makes their inputs of bytes
-here, with no memory of earlier runs. Each share runs in a process of its own, so that one that ends its process is
-found, too. Prints a line a target: inputs tried, and what was found; exits with 1 where that is anything. A finding
-says with which words it comes again.
+The minutes are a processor's, so that they say the same on a machine that does other things, too. The properties are
+tests of the suite, which runs each on some hundred inputs; hypothesis makes their inputs of bytes here, with no memory
+of earlier runs. Each share runs in a process of its own, so that one that ends its process is found, too. Prints a line
+a target: inputs tried, and what was found; exits with 1 where that is anything. A finding says with which words it
+comes again.
 
 ``--guided``, with a target, lets atheris choose the bytes by what code they reach. It is in none of the locks:
 ``PYTHONPATH=FOLDER python -m tests.fuzz --guided --target keys``, where a ``pip install --target FOLDER atheris`` was.
@@ -78,8 +79,8 @@ def share(target: str, seed: int, seconds: float, tried: Tried) -> str | None:
     at = get_context("fork").Value("i", 0, lock=False)
 
     def work() -> str | None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        until = time.process_time() + seconds
+        while time.process_time() < until:
             try:
                 fuzzed(nth_input(seed, at.value))
             except BaseException:
@@ -126,7 +127,7 @@ def guide(target: str, seconds: float) -> NoReturn:
 def main(argv: list[str] | None = None) -> int:
     """Fuzz every target in turn, or repeat one input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("minutes", nargs="?", type=float, default=60.0)
+    parser.add_argument("minutes", nargs="?", type=float, default=60.0, help="of a processor; with --guided of a clock")
     parser.add_argument("--target", choices=TARGETS, help="this alone")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--number", type=int, help="one input alone, in this process")
@@ -142,8 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     tried = {target: Tried() for target in targets}
     findings: list[str] = []
-    until = time.monotonic() + 60 * arguments.minutes
-    while (left := until - time.monotonic()) > 0:
+    while (left := 60 * arguments.minutes - sum(each.seconds for each in tried.values())) > 0:
         for target in targets:
             seed = random.SystemRandom().randrange(2**31) if arguments.seed is None else arguments.seed
             found = share(target, seed, min(SHARE_S, left / len(targets)), tried[target])
