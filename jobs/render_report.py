@@ -89,7 +89,7 @@ def write_report(settings: Settings, period: Period, model: str) -> Mapping[str,
     warehouse = open_storage(settings.warehouse, settings)
     tables, history, profiles = read_period(Warehouse(warehouse), period)
     runs = last_runs(tables["runs"])
-    customers = to_win_back(Warehouse(warehouse), runs[-1].call_date) if runs else None
+    customers = to_win_back(Warehouse(warehouse), period, runs[-1].call_date) if runs else None
     note = model_note(model, runs[-1] if runs else None)
     judged = measure(of_model(Labels(warehouse).read(), runs[-1].model_id)) if runs else NOTHING_JUDGED
     reports = open_storage(settings.reports, settings)
@@ -155,11 +155,11 @@ def read_period(
     return warehouse.view(read)
 
 
-def to_win_back(warehouse: Warehouse, last: date) -> pa.Table:
-    """Find the customers to win back in the calls of the 28 days up to one.
+def to_win_back(warehouse: Warehouse, period: Period, last: date) -> pa.Table:
+    """Find the customers to win back who called last in a period, by the calls of the 28 days up to its ``last``.
 
-    As ``make win-back`` does, without asking today's list of opt-outs: a page shows those who called last in its days,
-    whose calls that list let through when they were scored.
+    A page names calls of its own days alone, and so no longer than they are kept. Nobody asks today's list of opt-outs,
+    which let these calls through when they were scored.
 
     Raises
     ------
@@ -169,13 +169,13 @@ def to_win_back(warehouse: Warehouse, last: date) -> pa.Table:
     # Takes a third of a second to import, which those who only ask for a page's place need not wait for.
     import duckdb
 
-    first = last - timedelta(days=DAYS_BEFORE - 1)
+    first = min(period.first, last - timedelta(days=DAYS_BEFORE - 1))
     # Read before DuckDB asks: what is replaced meanwhile is read anew.
     tables = warehouse.view(lambda view: read_for_win_back(view, first, last), ["calls", "contacts", "recordings"])
     with duckdb.connect() as connection:
         for name, table in tables.items():
             connection.register(name, table)
-        return win_back(connection, first, last)
+        return win_back(connection, first, last, called_from=period.first)
 
 
 def model_note(folder: str, run: Run | None) -> ModelNote | None:

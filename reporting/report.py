@@ -98,9 +98,9 @@ class WinBack:
     first: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def of(cls, found: pa.Table, period: Period) -> WinBack:
-        """Take those who called last in the period: a page names calls of its own days alone, as long as it is kept."""
-        rows = [row for row in found.to_pylist() if row["last_call"] in period.days]
+    def of(cls, found: pa.Table) -> WinBack:
+        """Count what `reporting.win_back.win_back` found."""
+        rows = found.to_pylist()
         reasons = [row["reason"] for row in rows]
         rows.sort(key=lambda row: (row["index"] is None, row["index"], row["contact_id"]))
         first = tuple({**row, "reason": _WIN_BACK[row["reason"]]} for row in rows[:TO_WIN_BACK])
@@ -154,7 +154,7 @@ def render_page(
     profiles
         What the data of the period's days and of those before it look like, as for `reporting.drift.drift`.
     to_win_back
-        The customers to win back at the period's end (`reporting.win_back.win_back`); shown of those who called in it.
+        The customers to win back who called last in the period (`reporting.win_back.win_back`).
 
     Returns
     -------
@@ -215,7 +215,7 @@ def render_page(
             charted=len(charted),
             uncharted=sum(group.index.mean is not None for group in view.queues) + 1 - len(charted),
             timelines={each.rank: _timeline(each, call_start(each.call.started_at)) for each in view.to_hear},
-            win_back=None if to_win_back is None else WinBack.of(to_win_back, period),
+            win_back=None if to_win_back is None else WinBack.of(to_win_back),
             arcs=_arcs(paths, edge),
             arc_edge=edge,
         )

@@ -70,6 +70,7 @@ def win_back(
     first: date,
     last: date,
     excluded: Callable[[pa.Table], pa.Array] | None = None,
+    called_from: date | None = None,
 ) -> pa.Table:
     """Find the customers to win back in the calls from one day to another.
 
@@ -79,6 +80,8 @@ def win_back(
         DuckDB with the views ``calls``, ``contacts`` and ``recordings``.
     excluded
         Which rows to leave out: True for each of them.
+    called_from
+        Only customers whose last call is of this day or later; by default all.
 
     Returns
     -------
@@ -86,7 +89,13 @@ def win_back(
     `last`; queue and index of the last call; trend (its index less the mean of the customer's earlier ones, null
     without these); calls and calls_again (calls within 7 days of the one before). The most recent first, then by key.
     """
-    given = {"first": first, "last": last, "bad_mood": d.RECOVERED_MOOD_START, "bad_reasons": BAD_REASONS}
+    given = {
+        "first": first,
+        "last": last,
+        "called_from": called_from or first,
+        "bad_mood": d.RECOVERED_MOOD_START,
+        "bad_reasons": BAD_REASONS,
+    }
     found = tables.sql(_SQL.read_text(encoding="utf-8"), params=given).to_arrow_table()
     return found if excluded is None else found.filter(pc.invert(excluded(found)))
 

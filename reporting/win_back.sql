@@ -1,10 +1,12 @@
 -- Customers to win back, one row a customer, of the calls from $first to $last: those whose last call ended badly, and
--- those who called again within 7 days. Without customers of whom any recording was skipped as opted_out, whenever.
+-- those who called again within 7 days; of all these, who called last from $called_from on. Without customers of whom any recording was skipped as opted_out, whenever.
 WITH known AS (
     SELECT k.customer_key, c.contact_id, c.call_date, k.started_at, c.queue, c.satisfaction_index AS index, c.mood_end,
         c.review_reasons, coalesce(k.initial_contact_id, k.contact_id) AS chain
     FROM calls c JOIN contacts k ON k.call_date = c.call_date AND k.contact_id = c.contact_id
-    WHERE c.call_date BETWEEN $first AND $last AND k.customer_key IS NOT NULL AND k.customer_key NOT IN (
+    WHERE c.call_date BETWEEN $first AND $last AND k.customer_key IS NOT NULL
+        AND k.customer_key IN (SELECT customer_key FROM contacts WHERE call_date BETWEEN $called_from AND $last)
+        AND k.customer_key NOT IN (
         SELECT o.customer_key
         FROM contacts o JOIN recordings r ON r.call_date = o.call_date AND r.contact_id = o.contact_id
         WHERE r.reason_code = 'opted_out' AND o.customer_key IS NOT NULL
@@ -37,5 +39,5 @@ SELECT customer_key, contact_id,
     last_call, ($last::date - last_call) AS days_since, queue, round(index, 1) AS index,
     round(index - index_before, 1) AS trend, calls, calls_again
 FROM judged
-WHERE ended_badly OR calls_again > 0
+WHERE (ended_badly OR calls_again > 0) AND last_call >= $called_from
 ORDER BY days_since, customer_key

@@ -11,7 +11,16 @@ from datetime import date, timedelta
 import streamlit as st
 
 from jobs.errors import JobError
-from reporting.dashboard import calls_page, coverage_page, drift_page, judge_page, period_page, topics_page, try_page
+from reporting.dashboard import (
+    calls_page,
+    coverage_page,
+    drift_page,
+    judge_page,
+    period_page,
+    topics_page,
+    try_page,
+    win_back_page,
+)
 from reporting.dashboard.shared import Chosen, tables
 from reporting.dashboard.tables import Filter
 
@@ -39,6 +48,7 @@ def main() -> None:
         st.Page(coverage_page.show, title="Coverage", url_path="coverage"),
         st.Page(drift_page.show, title="Drift", url_path="drift"),
         st.Page(calls_page.show, title="Calls", url_path="calls"),
+        st.Page(win_back_page.show, title="Win back", url_path="win-back"),
         st.Page(judge_page.show, title="Judge", url_path="judge"),
         st.Page(try_page.show, title="Try a recording", url_path="try"),
     ]

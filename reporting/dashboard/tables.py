@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ from reporting.measures import FEWEST_CALLS, CustomerSums, Mean, too_few
 from reporting.periods import Period
 from reporting.sql import Session
 from reporting.topics import TOPIC_COLUMNS, Topics, TopicTime, topics
+from reporting.win_back import win_back
 from schemas.definitions import REVIEW_REASONS
 
 if TYPE_CHECKING:
@@ -209,6 +210,17 @@ class Tables(Session):
             query += f" and (call_date, contact_id) in (select (call_date, contact_id) from calls where {of})"  # noqa: S608
             values += more
         return topics(self.arrow(query, values))
+
+    def win_back(self, chosen: Filter) -> pd.DataFrame:
+        """The customers to win back who called last on the last of the days; `reporting.win_back.win_back`.
+
+        By the calls of the 28 days up to it; of the queues chosen, if any. The lowest index first.
+        """
+        first = chosen.last - timedelta(days=DAYS_BEFORE - 1)
+        found = self._asked(lambda: win_back(self.tables, first, chosen.last, called_from=chosen.last).to_pandas())
+        found["queue"] = found["queue"].fillna(NONE)
+        of_queues = found[found["queue"].isin(chosen.queues)] if chosen.queues else found
+        return of_queues.sort_values(["index", "contact_id"], ignore_index=True)
 
     # Coverage and quality
 

@@ -212,6 +212,7 @@ def views(tables: Tables, chosen: Filter) -> Mapping[str, Callable[[], object]]:
     return {
         "period": lambda: (tables.period(chosen), tables.mood_paths(chosen), tables.publications(chosen)),
         "topics": lambda: tables.topics(chosen),
+        "win back": lambda: tables.win_back(chosen),
         "coverage": lambda: (
             tables.coverage(chosen),
             tables.coverage_by_queue(chosen),

@@ -32,6 +32,7 @@ from reporting.dashboard.tables import FIGURES, MIN_GROUP, Filter, Tables, suppr
 from reporting.drift import ModelChange
 from reporting.figures import EMOTION_COLORS, legend, topic_chart
 from reporting.topics import Topics
+from reporting.win_back import win_back
 from ser_model.corpora import read_corpus
 from ser_model.errors import NotAudio
 from ser_model.taxonomy import MOOD
@@ -143,6 +144,18 @@ def test_a_group_is_as_small_as_its_calls_with_an_index(center: Path) -> None:
     assert found.loc["Sales", "calls"] > MIN_GROUP
     assert found.loc["Sales", list(FIGURES)].isna().all()
     assert found["index_mean"].isna().sum() == 2  # else the total less the others were the three
+
+
+def test_whom_to_win_back_is_whom_make_win_back_lists_of_the_last_day(tables: Tables) -> None:
+    everybody = win_back(tables.tables, FIRST, LAST).to_pandas()
+    of_the_day = everybody[everybody["last_call"] == LAST]
+    assert len(of_the_day)
+    found = tables.win_back(EVERYTHING)
+    assert found["index"].is_monotonic_increasing
+    assert found.set_index("contact_id").sort_index().equals(of_the_day.set_index("contact_id").sort_index())
+    queue = of_the_day["queue"].iloc[0]
+    of_queue = tables.win_back(Filter(LAST, LAST, (queue,)))
+    assert set(of_queue["contact_id"]) == set(of_the_day[of_the_day["queue"] == queue]["contact_id"])
 
 
 # Topics and drift

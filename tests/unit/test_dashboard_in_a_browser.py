@@ -137,6 +137,9 @@ def test_topics_and_drift_are_what_was_planted(page: Tab, center: Path) -> None:
         "document.querySelector('[role=graphics-document][aria-label*=\"Population stability index by measure\"]')"
     )
 
+    go(page, "Win back")
+    page.sees(f"{len(tables.win_back(Filter(FIRST, LAST, ('Billing',))))} customers, the lowest index first.")
+
     go(page, "Calls")
     first = tables.calls(Filter(FIRST, LAST, ("Billing",))).iloc[0]
     told = topics_in_words(tables.call_topics(first["call_date"], first["contact_id"]))

@@ -83,6 +83,13 @@ def test_who_is_to_be_won_back(calls: list[dict[str, Any]], expected: list[tuple
     assert [(row["customer_key"], row["reason"], row["days_since"]) for row in rows] == expected
 
 
+def test_of_customers_who_called_last_from_a_day_on_the_days_before_count() -> None:
+    calls = [call("a", 9, index=70.0), call("a", 1, **BAD), call("b", 3, **BAD), call("c", 5), call("c", 1)]
+    rows = win_back(tables(calls), LAST - timedelta(27), LAST, called_from=LAST - timedelta(1)).to_pylist()
+    said = [(row["customer_key"], row["reason"], row["trend"], row["calls"]) for row in rows]
+    assert said == [("a", "ended_badly", -40.0, 2), ("c", "called_again", 0.0, 2)]
+
+
 def test_queue_trend_and_contact_are_of_the_last_call() -> None:
     earlier = [call("a", 20, index=70.0, queue="Sales"), call("a", 9, index=60.0, queue="Sales")]
     row = win_back(tables([*earlier, call("a", 2, **BAD)]), LAST - timedelta(27), LAST).to_pylist()[0]
