@@ -16,8 +16,8 @@ def show() -> None:
     st.caption(
         f"Of the customers who called last on {chosen.last:%-d %B}, the last of the days chosen: whose call ended "
         "badly, or who called again within 7 days. By the calls of 28 days, without who opted out; trend is the index "
-        "against the customer's earlier calls. A reason may be the model's mistake: hear the call before you call back. "
-        "Those of all days, by today's list of opt-outs: make win-back."
+        "against the customer's earlier calls. A reason may be the model's mistake: hear the call before you call "
+        "back. Those of all days, by today's list of opt-outs: make win-back."
     )
     if found.empty:
         st.info("There is none.")
