@@ -217,7 +217,9 @@ class Tables(Session):
         By the calls of the 28 days up to it; of the queues chosen, if any. The lowest index first.
         """
         first = chosen.last - timedelta(days=DAYS_BEFORE - 1)
-        found = self._asked(lambda: win_back(self.tables, first, chosen.last, called_from=chosen.last).to_pandas())
+        found: pd.DataFrame = self._asked(
+            lambda: win_back(self.tables, first, chosen.last, called_from=chosen.last).to_pandas()
+        )
         found["queue"] = found["queue"].fillna(NONE)
         of_queues = found[found["queue"].isin(chosen.queues)] if chosen.queues else found
         return of_queues.sort_values(["index", "contact_id"], ignore_index=True)
