@@ -10,12 +10,15 @@ import io
 import json
 import resource
 import sys
+import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
 MB = 2**20
+SHORT_S = (12, 16, 30, 45)
 
 
 def resident_mb() -> float:
@@ -30,16 +33,14 @@ def peak_mb() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def call_of(samples: np.ndarray, seconds: float, rate_hz: int) -> io.BytesIO:
-    """A WAV of so many seconds of a call, repeated."""
-    file = io.BytesIO()
+def write_call(file: BinaryIO, samples: np.ndarray, seconds: float, rate_hz: int) -> None:
+    """Write a WAV of so many seconds of a call, repeated."""
     with soundfile.SoundFile(file, "w", rate_hz, 2, "ULAW", format="WAV") as sound:
         left = round(seconds * rate_hz)
         while left > 0:
             sound.write(samples[:left])
             left -= len(samples)
     file.seek(0)
-    return file
 
 
 def main() -> None:
@@ -54,10 +55,12 @@ def main() -> None:
     samples, rate_hz = soundfile.read(next(iter(sorted(folder.rglob("*.wav")))), dtype="int16", always_2d=True)
     classifier = Classifier.load(Path("ser_model/models/research"))
     extractor = SegmentExtractor(classifier.card.feature_spec, {"customer"})
-    recordings = [call_of(samples, seconds, rate_hz).getvalue() for seconds in (12, 16, 30, 45)]
+    recordings = [io.BytesIO() for _ in SHORT_S]
+    for file, seconds in zip(recordings, SHORT_S, strict=True):
+        write_call(file, samples, seconds, rate_hz)
 
-    def read(content: bytes) -> None:
-        found = extractor([io.BytesIO(content)])
+    def read(file: BinaryIO) -> None:
+        found = extractor([file])
         classifier.probabilities([each.features for each in found.segments if each.features is not None])
 
     held = []
@@ -66,7 +69,9 @@ def main() -> None:
         if index % (number // 20) == 0:
             held.append(resident_mb())
     many_peak_mb = peak_mb()
-    read(call_of(samples, hours * 3600, rate_hz).getvalue())
+    with tempfile.TemporaryFile() as long:  # where the jobs fetch what is large, too
+        write_call(long, samples, hours * 3600, rate_hz)
+        read(long)
     half = len(held) // 2
     growth_mb = float(np.mean(held[half:]) - np.mean(held[half // 2 : half]))
     print(
