@@ -158,6 +158,43 @@ def test_the_report_is_there(place: Place, first: Mapping[str, pa.Table]) -> Non
     assert (place.out / "reports" / DAY.isoformat() / "data_docs" / "index.html").is_file()
 
 
+def test_nothing_but_tables_and_the_reports_lists_names_anyone_or_holds_a_secret(
+    place: Place, first: Mapping[str, pa.Table]
+) -> None:
+    """Airflow's logs, database and rendered templates, Spark's log and events, markers, the page's summary."""
+    records = [json.loads(line) for line in Path(place.environment["CALLMOOD_CONTACTS"]).read_text().splitlines()]
+    secrets = {
+        *(record["ContactId"] for record in records),
+        *(record["CustomerEndpoint"]["Address"] for record in records if record.get("CustomerEndpoint")),
+        *(record["Agent"]["Username"] for record in records if record.get("Agent")),
+        *first["recordings"]["source_uri"].to_pylist(),
+        *(uri.rpartition("/")[2] for uri in first["recordings"]["source_uri"].to_pylist()),
+        *(place.environment[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
+        *(value for name, value in place.environment.items() if name == "CALLMOOD_IDENTITY_KEY"),
+    }
+    key_file = place.environment.get("CALLMOOD_IDENTITY_KEY_FILE")
+    if key_file:
+        secrets.add(Path(key_file).read_text().strip())
+    assert len(secrets) > 70
+    searched = [file for file in (place.out / "airflow").rglob("*") if file.is_file()]
+    searched += [file for file in (place.out / "spark" / "events").rglob("*") if file.is_file()]
+    searched += [file for file in (place.out / "staging").rglob("*.json") if file.is_file()]
+    kinds = {file.name for file in searched} | {file.suffix for file in searched}
+    assert {"night.log", "airflow.db", ".json"} <= kinds
+    events = b"".join(file.read_bytes() for file in searched if "events" in file.parts)
+    assert b"SparkListenerEnvironmentUpdate" in events
+    assert b"SparkListenerJobStart" in events
+    page = (place.out / "reports" / DAY.isoformat() / "nightly.html").read_text()
+    texts = {str(file): file.read_bytes() for file in searched}
+    texts["summary"] = page[: page.index('id="hear"')].encode()
+    for file in (place.out / "reports" / DAY.isoformat() / "data_docs").rglob("*.html"):
+        texts[str(file)] = file.read_bytes()
+    found = {(name, secret) for name, text in texts.items() for secret in secrets if secret.encode() in text}
+    assert not found
+    # The search finds what is there.
+    assert any(secret in page for secret in secrets)
+
+
 def test_a_night_again_gives_the_same_rows_and_leaves_no_file_behind(
     place: Place, first: Mapping[str, pa.Table]
 ) -> None:
@@ -247,46 +284,6 @@ def test_a_wrong_parameter_ends_the_night_at_once_and_changes_nothing(place: Pla
         place.night(roles="boss")
     assert time.monotonic() - started < 60
     assert place.read("runs").num_rows == before
-
-
-def test_nothing_but_tables_and_the_reports_lists_names_anyone_or_holds_a_secret(
-    place: Place, first: Mapping[str, pa.Table]
-) -> None:
-    """Airflow's logs, database and rendered templates, Spark's log and events, markers, the page's summary.
-
-    After the nights above, of which some failed.
-    """
-    records = [json.loads(line) for line in Path(place.environment["CALLMOOD_CONTACTS"]).read_text().splitlines()]
-    secrets = {
-        *(record["ContactId"] for record in records),
-        *(record["CustomerEndpoint"]["Address"] for record in records if record.get("CustomerEndpoint")),
-        *(record["Agent"]["Username"] for record in records if record.get("Agent")),
-        *first["recordings"]["source_uri"].to_pylist(),
-        *(uri.rpartition("/")[2] for uri in first["recordings"]["source_uri"].to_pylist()),
-        *(place.environment[name] for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
-        *(value for name, value in place.environment.items() if name == "CALLMOOD_IDENTITY_KEY"),
-    }
-    key_file = place.environment.get("CALLMOOD_IDENTITY_KEY_FILE")
-    if key_file:
-        secrets.add(Path(key_file).read_text().strip())
-    assert len(secrets) > 70
-    searched = [file for file in (place.out / "airflow").rglob("*") if file.is_file()]
-    searched += [file for file in (place.out / "spark" / "events").rglob("*") if file.is_file()]
-    searched += [file for file in (place.out / "staging").rglob("*.json") if file.is_file()]
-    kinds = {file.name for file in searched} | {file.suffix for file in searched}
-    assert {"night.log", "airflow.db", ".json"} <= kinds
-    events = b"".join(file.read_bytes() for file in searched if "events" in file.parts)
-    assert b"SparkListenerEnvironmentUpdate" in events
-    assert b"SparkListenerJobStart" in events
-    page = (place.out / "reports" / DAY.isoformat() / "nightly.html").read_text()
-    texts = {str(file): file.read_bytes() for file in searched}
-    texts["summary"] = page[: page.index('id="hear"')].encode()
-    for file in (place.out / "reports" / DAY.isoformat() / "data_docs").rglob("*.html"):
-        texts[str(file)] = file.read_bytes()
-    found = {(name, secret) for name, text in texts.items() for secret in secrets if secret.encode() in text}
-    assert not found
-    # The search finds what is there.
-    assert any(secret in page for secret in secrets)
 
 
 @pytest.mark.shared
