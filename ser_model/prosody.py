@@ -82,6 +82,11 @@ class ProsodyExtractor:
     ----------
     spec
         The frames and rate of the power spectra.
+
+    Attributes
+    ----------
+    n_lags
+        Lags of the autocorrelation that are computed.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -89,6 +94,7 @@ class ProsodyExtractor:
         self._min_lag = int(spec.sample_rate_hz / MAX_PITCH_HZ)
         self._max_lag = int(np.ceil(spec.sample_rate_hz / MIN_PITCH_HZ)) + 1
         lags = np.arange(self._min_lag - 1, self._max_lag + 1)
+        self.n_lags = len(lags)
         bins = np.arange(spec.n_bins)
         # The spectrum's other half is the mirror of this one, but for the bins at 0 and at half the rate.
         mirrored = np.where((bins == 0) | (2 * bins == spec.window_length), 1, 2) / spec.window_length

@@ -8,8 +8,8 @@ picture under docs/benchmarks/, and says what moved since the last result there.
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -31,7 +31,7 @@ from infra.night import LocalAirflow, run_night
 from jobs.settings import ROOT, code_version
 from jobs.storage import LocalStorage
 from ser_model.classifier import Classifier
-from ser_model.recording import SegmentExtractor
+from ser_model.prosody import ProsodyExtractor
 from tests.benchmarks import peers, stages, steps
 from tests.benchmarks.listing import listing_store
 from tests.benchmarks.page import write_page
@@ -169,11 +169,11 @@ class Benchmark:
         }
 
     def fixed(self) -> dict[str, Any]:
-        """What does not grow with the recordings: planning's listing, and a night of one recording with Airflow."""
+        """What hardly grows with the recordings: planning's listing, and what Airflow costs a night."""
         return {
             "planned_objects": self.n_planned,
             "planning_s": tell(f"planning {self.n_planned:,} objects", self._planning),
-            "night_fixed": tell("a night of one recording, with Airflow", self._night_of_one),
+            **self._through_airflow(),
         }
 
     def _bare(self) -> tuple[float, dict[str, float]]:
@@ -188,20 +188,24 @@ class Benchmark:
         spec = self.classifier.card.feature_spec
         sound_bytes = 3600 * spec.sample_rate_hz * 2 * 4
         n_bytes = sum(len(recording.content) for recording in self.recordings) / self.call_hours
-        n_segments = self._classified_segments()
         of_floats, of_integers = stages.network_operations(MODEL / "model.onnx", MEAN_SEGMENT_FRAMES, spec.n_mels)
+        work = stages.work_in(self.recordings, self.classifier)
+        # Of a real transform (Cooley and Tukey's count), the window before it and the powers after it.
+        of_spectrum = spec.window_length * (2.5 * math.log2(spec.window_length) + 3)
+        of_log_mel = work.spectra * of_spectrum + work.log_mel_frames * 2 * spec.n_bins * spec.n_mels
+        of_pitch = work.spectra * 2 * spec.n_bins * ProsodyExtractor(spec).n_lags
+        parquet_bytes = sum(file.stat().st_size for file in (self.folder / "bare").rglob("*.parquet")) / self.tries
+        sample_bytes = 4 * work.log_mel_frames * spec.hop_length
         return {
             "GET": n_bytes / bounds.loopback_bytes,
             "decoding": (n_bytes + sound_bytes) / bounds.memory_bytes,
             "speech activity": sound_bytes / bounds.memory_bytes,
-            "inference": n_segments * (of_floats / bounds.flops + of_integers / bounds.int8_ops),
+            "log-mel": of_log_mel / bounds.flops / self.call_hours,
+            "voice": of_pitch / bounds.flops / self.call_hours,
+            "prosody": sample_bytes / bounds.memory_bytes / self.call_hours,
+            "rows and Parquet": parquet_bytes / bounds.memory_bytes / self.call_hours,
+            "inference": work.segments / self.call_hours * (of_floats / bounds.flops + of_integers / bounds.int8_ops),
         }
-
-    def _classified_segments(self) -> float:
-        """Segments a call hour that the network hears."""
-        extractor = SegmentExtractor(self.classifier.card.feature_spec, {"customer"})
-        found = [extractor([io.BytesIO(recording.content)]).segments for recording in self.recordings]
-        return sum(each.features is not None for segments in found for each in segments) / self.call_hours
 
     def _memory(self) -> Mapping[str, float]:
         command = [
@@ -241,20 +245,27 @@ class Benchmark:
             server, only = LocalS3(endpoint), ("plan_recordings",)
             return steps.run_steps(server, self.folder / "planning", "", self.cores[:1], 0.0, only).seconds[only[0]]
 
-    def _night_of_one(self) -> Mapping[str, float]:
-        """Seconds from ``airflow dags test`` to the report, and of each step; Airflow's database is there already."""
-        folder = self.folder / "one"
-        airflow = LocalAirflow(folder / "airflow", retry_delay_s=2.0)
+    def _through_airflow(self) -> dict[str, Any]:
+        """Nights from ``airflow dags test`` to the report: of one recording, and of as many as the second in growth."""
+        folder, more = self.folder / "airflow", self.growth[1] * len(self.recordings)
+        airflow = LocalAirflow(folder / "home", retry_delay_s=2.0)
+
+        def night(prefix: str) -> Mapping[str, float]:
+            """Seconds in all and of each step."""
+            variables = steps.environment(s3, folder, prefix)
+            started = time.perf_counter()
+            run = run_night(DAY, airflow, LocalStorage(folder / "staging"), variables, Console(quiet=True))
+            seconds = time.perf_counter() - started
+            parts = {step: marker.seconds for step, marker in run.markers().items()}
+            return {"total": seconds, **parts, "Airflow and processes": seconds - sum(parts.values())}
+
         with steps.store(self.folder, self.cores[-1]) as s3:
             steps.upload(s3, "one", self.recordings[:1], 1)
-            variables = steps.environment(s3, folder, "one")
-            seconds = 0.0
-            for _ in range(2):
-                started = time.perf_counter()
-                run = run_night(DAY, airflow, LocalStorage(folder / "staging"), variables, Console(quiet=True))
-                seconds = time.perf_counter() - started
-        parts = {step: marker.seconds for step, marker in run.markers().items()}
-        return {"total": seconds, **parts, "Airflow and processes": seconds - sum(parts.values())}
+            hours = steps.upload(s3, "more", self.recordings, more)
+            tell("Airflow's database is made, and a night of one recording", lambda: night("one"))
+            fixed = tell("a night of one recording, with Airflow", lambda: night("one"))
+            dag = tell(f"a night of {hours:.1f} h, with Airflow", lambda: night("more"))
+        return {"night_fixed": fixed, "dag_night": {"recordings": more, "call_hours": hours, **dag}}
 
 
 def tell(what: str, measure: Callable[[], Measured]) -> Measured:

@@ -9,6 +9,7 @@ import io
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,43 @@ def bare_loop(recordings: Sequence[Recording], classifier: Classifier, folder: P
     seconds = time.process_time() - started
     watch.seconds["the rest"] = seconds - sum(watch.seconds.values())
     return seconds, dict(watch.seconds)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do for some recordings: frames' spectra, those that log-mel is made of, segments to classify."""
+
+    spectra: int
+    log_mel_frames: int
+    segments: int
+
+
+def work_in(recordings: Sequence[Recording], classifier: Classifier) -> Work:
+    """Count what the extractor computes of recordings."""
+    extractor = SegmentExtractor(classifier.card.feature_spec, {"customer"})
+    counted = Counter[str]()
+
+    def counting(name: str) -> Callable[..., Any]:
+        function = getattr(LogMel, name)
+
+        def count(self: LogMel, given: npt.NDArray[np.float32]) -> Any:
+            found = function(self, given)
+            counted[name] += len(found)
+            return found
+
+        return count
+
+    names = ("power_spectra", "from_power")
+    before = {name: getattr(LogMel, name) for name in names}
+    for name in names:
+        setattr(LogMel, name, counting(name))
+    try:
+        found = [extractor([io.BytesIO(recording.content)]).segments for recording in recordings]
+    finally:
+        for name, function in before.items():
+            setattr(LogMel, name, function)
+    n_segments = sum(each.features is not None for segments in found for each in segments)
+    return Work(counted["power_spectra"], counted["from_power"], n_segments)
 
 
 def measure_bounds() -> Bounds:
