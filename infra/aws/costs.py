@@ -298,7 +298,7 @@ was measured: 30 ms a small request to S3, 200 tasks a second started by Spark's
 _FIRST = """\
 ### What breaks first
 
-Up to 200 cores the computing takes most of the night. What more cores do not shorten:
+Up to 50 cores the computing takes most of the night, with 200 what they do not shorten:
 
 1. **The number of parts.** Of each part there are staged files which publishing checks and copies, eight at once.
    `CALLMOOD_PARTITION_MB=1024` has a quarter of them (not tried at that size here).
