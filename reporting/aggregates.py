@@ -85,6 +85,10 @@ class ClassifierError:
         n = len(points)
         return cls(card.model_id, share * float(np.sqrt(2 * points.var() * n / (n - 1))))
 
+    def points_of(self, model_ids: Iterable[str]) -> float | None:
+        """Return its points for calls that these models heard; None where it was not measured of all of them."""
+        return self.points if set(model_ids) == {self.model_id} else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from reporting import figures, words
 from reporting.aggregates import ClassifierError
 from reporting.calls import Call, CallToHear, calls_to_hear, queue_name, read_calls, weighted
+from reporting.course import ALL_CALLS
 from reporting.figures import Speech
 from reporting.measures import FEWEST_CALLS, NO_CALLS, Mean, too_few
 from reporting.topics import TopicTime
@@ -218,8 +219,8 @@ def night(tables: Tables, error: ClassifierError | None = None) -> Night:
         What is known of the error of the classifier: it is in the intervals of levels if the calls are all its own.
     """
     calls = read_calls(tables["calls"])
-    is_of_all = error is not None and pc.unique(tables["calls"]["model_id"]).to_pylist() == [error.model_id]
-    groups = _groups(tables, error.points if error is not None and is_of_all else None)
+    heard_by = pc.unique(tables["calls"]["model_id"]).to_pylist()
+    groups = _groups(tables, None if error is None else error.points_of(heard_by))
     to_hear = calls_to_hear(calls)
     speech = _speech(tables["emotion_log"], [each.call.contact_id for each in to_hear])
     told = _told(tables["topics"], [each.call.contact_id for each in to_hear])
@@ -319,7 +320,7 @@ def _groups(tables: Tables, error: float | None) -> list[Group]:
     kinds = ("quarantined", "skipped", "no_recording", "opted_out")
     summed = {kind: sum(each.get(kind, 0) for each in counts.values()) for kind in kinds}
     overall = _moods(*(pc.mean(indexed[f"{mood}_share"]).as_py() for mood in ("negative", "neutral", "positive")))
-    return [_group("All calls", total, _mean(indexed, error), overall, summed), *queues]
+    return [_group(ALL_CALLS, total, _mean(indexed, error), overall, summed), *queues]
 
 
 def _is(queue: str | None) -> pc.Expression:

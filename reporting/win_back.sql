@@ -1,5 +1,6 @@
 -- Customers to win back, one row a customer, of the calls from $first to $last: those whose last call ended badly, and
--- those who called again within 7 days; of all these, who called last from $called_from on. Without customers of whom any recording was skipped as opted_out, whenever.
+-- those who called again within 7 days; of all these, who called last from $called_from on. Without customers of whom
+-- any recording was skipped as opted_out, whenever.
 WITH known AS (
     SELECT k.customer_key, c.contact_id, c.call_date, k.started_at, c.queue, c.satisfaction_index AS index, c.mood_end,
         c.review_reasons, coalesce(k.initial_contact_id, k.contact_id) AS chain

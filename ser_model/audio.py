@@ -30,8 +30,8 @@ from ser_model.errors import (
 )
 from ser_model.features import Pcm16, from_pcm16, to_pcm16
 
-Samples = npt.NDArray[Any]
-"""16 bit where the encoding is of 16 bit, else float32, full scale 1.0."""
+_Decoded = npt.NDArray[Any]
+"""int16 where the encoding is of 16 bit, else float32, full scale 1.0."""
 Role = Literal["customer", "agent", "mixed"]
 ChannelRole = Literal["customer", "agent", "mixed", "none"]
 """Whose a channel is; one of none is not read."""
@@ -158,12 +158,12 @@ class AudioReader:
             raise _no_audio()
         self.info = replace(self.info, duration_s=duration_s)
 
-    def _decode(self, n_decoded: int) -> Samples:
+    def _decode(self, n_decoded: int) -> _Decoded:
         """The next block ``[shape=(n, channels)]``; empty at the end."""
         rate_hz = self.info.sample_rate_hz
         dtype = "int16" if self._sound.subtype in _OF_16_BIT else "float32"
         try:
-            block: Samples = self._sound.read(int(BLOCK_S * rate_hz), dtype=dtype, always_2d=True)
+            block: _Decoded = self._sound.read(int(BLOCK_S * rate_hz), dtype=dtype, always_2d=True)
         except soundfile.LibsndfileError as error:
             why = error.error_string.strip().rstrip(".")
             raise TruncatedRecording(
@@ -172,7 +172,7 @@ class AudioReader:
             ) from None
         return block
 
-    def _streams(self, block: Samples, streams: Sequence[Sequence[int]]) -> Samples:
+    def _streams(self, block: _Decoded, streams: Sequence[Sequence[int]]) -> _Decoded:
         """Make streams of channels, both ``[shape=(n, ...)]``, and count what is clipped."""
         used = sorted({channel for stream in streams for channel in stream})
         if len(used) < block.shape[1]:
@@ -323,7 +323,7 @@ class _Resampler:
         if from_hz != to_hz:
             self._stream = soxr.ResampleStream(from_hz, to_hz, n_streams, dtype="float32")
 
-    def __call__(self, block: Samples, *, last: bool = False) -> Pcm16:
+    def __call__(self, block: _Decoded, *, last: bool = False) -> Pcm16:
         """Take in a block ``[shape=(n, streams)]``, give what is ready, ``[shape=(streams, n)]``."""
         if self._stream is not None:
             block = self._stream.resample_chunk(_as_float(block), last=last)
@@ -334,7 +334,7 @@ class _Resampler:
         return self(np.empty((0, self._n_streams), dtype=np.float32), last=True)
 
 
-def _as_float(block: Samples) -> npt.NDArray[np.float32]:
+def _as_float(block: _Decoded) -> npt.NDArray[np.float32]:
     return from_pcm16(block) if block.dtype == np.int16 else block
 
 

@@ -157,8 +157,7 @@ class Tables(Session):
         """
         found: pd.DataFrame = self._asked(lambda: self._period_rows(chosen))
         sums = zip(*(found[name] for name in _CUSTOMER_SUMS), strict=True)
-        is_of_all = error is not None and set(self.publications(chosen)["model_id"]) == {error.model_id}
-        points = error.points if error is not None and is_of_all else None
+        points = None if error is None else error.points_of(self.publications(chosen)["model_id"])
         means = [Mean.of_customers(CustomerSums(*each), points) for each in sums]
         bounds = [(mean.mean, mean.low, mean.high, mean.level_low, mean.level_high) for mean in means]
         found[list(_INDEX)] = np.array(bounds, dtype=float).reshape(-1, len(_INDEX))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -116,15 +117,8 @@ def work_in(recordings: Sequence[Recording], classifier: Classifier) -> Work:
 
         return count
 
-    names = ("power_spectra", "from_power")
-    before = {name: getattr(LogMel, name) for name in names}
-    for name in names:
-        setattr(LogMel, name, counting(name))
-    try:
+    with mock.patch.multiple(LogMel, **{name: counting(name) for name in ("power_spectra", "from_power")}):
         found = [extractor([io.BytesIO(recording.content)]).segments for recording in recordings]
-    finally:
-        for name, function in before.items():
-            setattr(LogMel, name, function)
     n_segments = sum(each.features is not None for segments in found for each in segments)
     return Work(counted["power_spectra"], counted["from_power"], n_segments)
 
